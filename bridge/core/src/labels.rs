@@ -1,0 +1,1 @@
+//! Label sets and their canonical text, the record key of an origin.

@@ -1,0 +1,10 @@
+//! The pure part of Kafka2Prom: what a dump is, how it is read, cached, merged
+//! and written, and who may show it.
+//!
+//! Nothing here does I/O, reads a clock or knows tokio, Kafka or HTTP: bytes and
+//! times come in as arguments, values go out. That is what lets the very same
+//! code run in the bridge, in the model checker and in the property tests.
+#![forbid(unsafe_code)]
+
+pub mod labels;
+pub mod model;
