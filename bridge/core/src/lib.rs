@@ -8,3 +8,4 @@
 
 pub mod labels;
 pub mod model;
+pub mod ownership;
