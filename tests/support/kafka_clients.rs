@@ -1,17 +1,21 @@
 //! What tests do with a cluster as its clients: topics, records, committed offsets.
 use super::kafka::Kafka;
+use super::poll;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// One answer; a moved leader or coordinator is asked again.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// A record to produce.
 #[derive(Debug, Clone, Default)]
@@ -155,7 +159,7 @@ impl Kafka {
 
     fn wait_leaders(&self, topic: &str, partitions: i32) {
         let client: BaseConsumer = self.config().create().expect("a client");
-        super::poll::eventually(&format!("topic {topic} has its leaders"), TIMEOUT, || {
+        poll::eventually(&format!("topic {topic} has its leaders"), TIMEOUT, || {
             let metadata = client.fetch_metadata(Some(topic), Duration::from_secs(2)).ok()?;
             let found = metadata.topics().first()?.partitions();
             let led = found.iter().filter(|p| p.leader() >= 0).count();
@@ -187,7 +191,9 @@ impl Kafka {
         let client: BaseConsumer = self.config().set("group.id", group).create().expect("a client");
         let mut asked = TopicPartitionList::new();
         asked.add_partition_range(topic, 0, partitions - 1);
-        let answer = client.committed_offsets(asked, TIMEOUT).expect("the coordinator answers");
+        let answer = poll::eventually_ok("the coordinator answers", TIMEOUT, || {
+            client.committed_offsets(asked.clone(), ANSWER).map_err(|e| e.to_string())
+        });
         let found = answer.elements().into_iter().filter_map(|e| match e.offset() {
             Offset::Offset(offset) => Some((e.partition(), Committed { offset, metadata: e.metadata().to_owned() })),
             _ => None,
@@ -208,7 +214,9 @@ impl Kafka {
     /// First and end offset of a partition.
     pub fn watermarks(&self, topic: &str, partition: i32) -> (i64, i64) {
         let client: BaseConsumer = self.config().create().expect("a client");
-        client.fetch_watermarks(topic, partition, TIMEOUT).expect("the leader answers")
+        poll::eventually_ok("the leader answers", TIMEOUT, || {
+            client.fetch_watermarks(topic, partition, ANSWER).map_err(|e| e.to_string())
+        })
     }
 
     /// Reads a partition from its beginning to its present end.
@@ -220,14 +228,18 @@ impl Kafka {
         list.add_partition_offset(topic, partition, Offset::Beginning).expect("a valid offset");
         client.assign(&list).expect("an assignment");
         let mut read = Vec::new();
-        loop {
-            match client.poll(TIMEOUT) {
+        let mut last = String::new();
+        let end = Instant::now() + TIMEOUT;
+        while Instant::now() < end {
+            match client.poll(ANSWER) {
                 Some(Ok(message)) => read.push(to_read(&message)),
-                Some(Err(rdkafka::error::KafkaError::PartitionEOF(_))) => return read,
-                Some(Err(e)) => panic!("{topic}/{partition} cannot be read: {e}"),
-                None => panic!("{topic}/{partition} has no end within {TIMEOUT:?}"),
+                Some(Err(KafkaError::PartitionEOF(_))) => return read,
+                // A dead broker among living ones: librdkafka goes on by itself.
+                Some(Err(e)) => last = e.to_string(),
+                None => {}
             }
         }
+        panic!("{topic}/{partition} is not read to its end within {TIMEOUT:?}: {last}")
     }
 }
 
