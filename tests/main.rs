@@ -3,5 +3,6 @@
 //! by name. One binary, so that they share a broker.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests fail by panicking and say what they skip")]
 
+mod house;
 mod support;
 mod support_tests;
