@@ -6,5 +6,8 @@
 //! code run in the bridge, in the model checker and in the property tests.
 #![forbid(unsafe_code)]
 
+pub mod compress;
+pub mod envelope;
 pub mod labels;
 pub mod model;
+pub mod reason;
