@@ -8,6 +8,12 @@
 
 pub mod compress;
 pub mod envelope;
+pub mod exposition;
 pub mod labels;
+pub mod matcher;
+pub mod merge;
 pub mod model;
+pub mod negotiate;
 pub mod reason;
+pub mod store;
+pub mod view;
