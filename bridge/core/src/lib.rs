@@ -6,6 +6,7 @@
 //! code run in the bridge, in the model checker and in the property tests.
 #![forbid(unsafe_code)]
 
+pub mod codec;
 pub mod compress;
 pub mod envelope;
 pub mod exposition;
