@@ -350,7 +350,10 @@ impl PartitionCache {
                 }
             }
         }
-        let finished = self.unfinished.get(key).is_some_and(|a| a.progress.finished());
+        let finished = self
+            .unfinished
+            .get(key)
+            .is_some_and(|a| a.progress.finished());
         let Some(assembly) = self.unfinished.remove(key).filter(|_| finished) else {
             return Applied {
                 incomplete,
@@ -406,7 +409,7 @@ impl PartitionCache {
             return self.refuse(Some(key), dump.at.offset, self.too_many(), now);
         }
         match self.read(identity, dump) {
-            Ok(prepared) => self.accept(identity, dump.at, prepared, now),
+            Ok(prepared) => self.accept(identity, dump.at, prepared, &[], now),
             Err(refusal) => self.refuse(Some(key), dump.at.offset, refusal, now),
         }
     }
@@ -500,12 +503,13 @@ impl PartitionCache {
         self.config.dump_bytes()
     }
 
-    /// Shows a dump.
+    /// Shows a dump. `earlier`: times of dumps before it that were not looked at.
     pub(crate) fn accept(
         &mut self,
         identity: &Identity,
         at: Taken,
         prepared: Prepared,
+        earlier: &[UnixMs],
         now: Now,
     ) -> Applied {
         let mut interval = match self.slots.get(&identity.key) {
@@ -515,10 +519,11 @@ impl PartitionCache {
                 Interval::default()
             }
         };
+        earlier.iter().for_each(|time| interval.observe(*time));
         interval.observe(at.dump_time);
-        let age = match self.live {
+        let age = match self.live || at.log_time == UnixMs::MIN {
             true => 0,
-            false => now.unix.saturating_sub(at.log_time).clamp(0, i64::MAX / 2),
+            false => now.unix.saturating_sub(at.log_time).max(0),
         };
         let accepted = Accepted {
             series: prepared.dump.series() as u64,
@@ -598,11 +603,14 @@ impl PartitionCache {
         if self.is_living(key) {
             return true;
         }
+        let limit = self.config.limits.origins;
+        if self.living + self.unfinished.len() < limit {
+            return true;
+        }
         // Unfinished dumps of origins that have none yet hold a place as well.
         let waiting = self.unfinished.keys();
         let waiting = waiting.filter(|k| k.as_ref() != key && !self.is_living(k));
-        self.living < self.config.limits.origins
-            && self.living + waiting.count() < self.config.limits.origins
+        self.living + waiting.count() < limit
     }
 
     fn too_many(&self) -> Refusal {

@@ -62,6 +62,15 @@ impl Progress {
         }
     }
 
+    /// A dump in one record.
+    pub(crate) fn whole() -> Progress {
+        Progress {
+            id: String::new(),
+            of: 1,
+            have: 1,
+        }
+    }
+
     pub(crate) fn advance(&mut self) {
         self.have += 1;
     }
