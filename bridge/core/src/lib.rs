@@ -8,6 +8,7 @@
 
 pub mod codec;
 pub mod compress;
+pub mod decode;
 pub mod envelope;
 pub mod labels;
 pub mod model;
