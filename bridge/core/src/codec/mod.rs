@@ -48,6 +48,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::compress::Encoding;
 use crate::model::{Parsed, Rejection};
 use crate::reason::{RecordReason, Refusal};
 
@@ -85,10 +86,14 @@ pub enum FormatError {
     /// The header names a format that is not read.
     #[error("content-type {0:?} is not read: send text/plain or application/openmetrics-text")]
     Unknown(String),
-    /// Neither header nor default, and the body is no text.
-    #[error(
-        "the body is binary and has no content-type: send the header, or set the topic's format"
-    )]
+    /// No header says so, but the body is compressed.
+    #[error("the body is {}, but no content-encoding says so: send that header", encoding.as_str())]
+    Compressed {
+        /// What its magic says.
+        encoding: Encoding,
+    },
+    /// No header, and the body is no text.
+    #[error("the body is binary and has no content-type: send that header, and text")]
     Binary,
 }
 
@@ -96,6 +101,7 @@ impl From<FormatError> for Refusal {
     fn from(error: FormatError) -> Refusal {
         let reason = match error {
             FormatError::Unknown(_) => RecordReason::UnknownFormat,
+            FormatError::Compressed { .. } => RecordReason::BadEncoding,
             FormatError::Binary => RecordReason::NotADump,
         };
         Refusal::new(reason, error.to_string())
@@ -140,6 +146,9 @@ fn sniff(body: &[u8], default: Option<Format>) -> Result<Format, FormatError> {
     let trimmed = body.trim_ascii_end();
     if trimmed == b"# EOF" || trimmed.ends_with(b"\n# EOF") {
         return Ok(Format::OpenMetrics);
+    }
+    if let Some(encoding) = Encoding::by_magic(body) {
+        return Err(FormatError::Compressed { encoding });
     }
     if binary(&body[..body.len().min(1024)]) {
         return Err(FormatError::Binary);

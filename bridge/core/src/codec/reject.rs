@@ -6,10 +6,12 @@ use super::scan::Fault;
 
 pub(super) fn rejection(line_number: u32, line: &[u8], fault: Fault) -> Rejection {
     let column = u32::try_from(fault.at + 1).unwrap_or(u32::MAX);
-    let whole_line = matches!(
-        fault.reason,
-        SampleReason::DuplicateSeries | SampleReason::Structure | SampleReason::LabelTooLong
-    );
+    let whole_line = match fault.reason {
+        SampleReason::DuplicateSeries | SampleReason::Structure => true,
+        SampleReason::LabelTooLong => true,
+        SampleReason::Metadata => fault.at == 0,
+        _ => false,
+    };
     Rejection {
         line: line_number,
         column: if whole_line { 0 } else { column },
@@ -52,7 +54,7 @@ fn excerpt(line: &[u8], at: usize) -> String {
     } else {
         at.saturating_sub(EXCERPT_BYTES / 2)
     };
-    let mut out = String::new();
+    let mut out = String::from(if from > 0 { "…" } else { "" });
     for chunk in line[from..].utf8_chunks() {
         for c in chunk.valid().chars() {
             let escaped = if c.is_control() || is_invisible(c) {
