@@ -104,3 +104,14 @@ pub(crate) fn write(views: &[Arc<PartitionView>], format: Format) -> (String, Su
         summary,
     )
 }
+
+/// So many times the cases that `PROPTEST_CASES` asks for (256 if it asks for none).
+/// A failure prints its input; nothing is written into the tree.
+pub(crate) fn cases(times: u32) -> proptest::test_runner::Config {
+    let default = proptest::test_runner::Config::default();
+    proptest::test_runner::Config {
+        cases: default.cases * times,
+        failure_persistence: None,
+        ..default
+    }
+}
