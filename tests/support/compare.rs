@@ -36,19 +36,21 @@ pub fn exposed(reading: &Reading) -> Values {
 /// As Prometheus stores them: no empty labels, bounds in one spelling, no
 /// timestamps.
 pub fn as_stored(values: &Values) -> Values {
-    let stored = |series: &Series| {
-        let mut out = series.clone();
-        out.retain(|_, value| !value.is_empty());
-        for bound in ["le", "quantile"] {
-            if let Some(value) = out.get_mut(bound)
-                && let Ok(number) = value.parse::<f64>()
-            {
-                *value = format!("{number:?}");
-            }
-        }
-        out
-    };
     values.iter().map(|(series, value)| (stored(series), *value)).collect()
+}
+
+/// [`as_stored`] of one series.
+pub fn stored(series: &Series) -> Series {
+    let mut out = series.clone();
+    out.retain(|_, value| !value.is_empty());
+    for bound in ["le", "quantile"] {
+        if let Some(value) = out.get_mut(bound)
+            && let Ok(number) = value.parse::<f64>()
+        {
+            *value = format!("{number:?}");
+        }
+    }
+    out
 }
 
 /// What differs, for a person: at most ten of each kind.
