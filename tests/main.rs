@@ -4,5 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests fail by panicking and say what they skip")]
 
 mod house;
+mod it_decode;
+mod it_dumps;
+mod it_prometheus;
 mod support;
 mod support_tests;

@@ -1,5 +1,7 @@
 //! The test bed itself: a test that rests on it must be able to trust it.
 use crate::support::chaos::{Mode, api};
+use crate::support::compare;
+use crate::support::dumps;
 use crate::support::http;
 use crate::support::kafka::{Kafka, unique};
 use crate::support::kafka_clients::{Committed, Record};
@@ -248,4 +250,35 @@ fn the_slow_reader_takes_its_time_and_gets_everything() {
     if let Ok(read) = read {
         assert!(read.ends_with(b"\r\n\r\nok"));
     }
+}
+
+#[test]
+fn comparing_finds_every_kind_of_difference() {
+    let body = b"a{job=\"inner\"} 1\nb NaN\nb{le=\"1\",x=\"\"} 3\n";
+    let Some(read) = require(oracle::read(Syntax::Text, body)) else { return };
+    let expected = compare::expected(&read.unwrap(), &[("job", "outer")]);
+    let text = b"a{exported_job=\"inner\",job=\"outer\"} 1\nb{job=\"outer\"} NaN\nkafka2prom_x 1\nb{job=\"outer\",le=\"1\",x=\"\"} 3\n";
+    let shown = require(oracle::read(Syntax::Text, text)).unwrap().unwrap();
+    let got = compare::exposed(&shown);
+    assert_eq!(compare::same(&expected, &got), Ok(()));
+    let stored = compare::as_stored(&got);
+    assert!(stored.keys().any(|s| s.get("le").is_some_and(|le| le == "1.0") && !s.contains_key("x")));
+
+    let first = got.keys().next().unwrap().clone();
+    let mut changed = got.clone();
+    changed.insert(first.clone(), Some(2.0));
+    assert!(compare::same(&expected, &changed).unwrap_err().contains("other value: 1"));
+    changed.remove(&first);
+    assert!(compare::same(&expected, &changed).unwrap_err().contains("missing: 1"));
+    assert!(compare::same(&changed, &got).unwrap_err().contains("not expected: 1"));
+}
+
+#[test]
+fn the_dumps_are_there_and_the_oracle_reads_them() {
+    let dumps = dumps::valid(1);
+    let bodies: Vec<_> = dumps.iter().map(|d| (Syntax::Text, d.body.as_slice())).collect();
+    let Some(read) = require(oracle::read_all(&bodies)) else { return };
+    let samples: usize = read.iter().map(|r| r.as_ref().unwrap().samples.len()).sum();
+    assert_eq!((dumps.len(), dumps::nasty().len(), samples), (10, 2, 2693));
+    assert!(dumps::Encoding::ALL.iter().all(|encoding| !encoding.encode(&dumps[0].body).is_empty()));
 }

@@ -8,6 +8,8 @@
 #![allow(unreachable_pub, reason = "the modules are private to one test crate")]
 
 pub mod chaos;
+pub mod compare;
+pub mod dumps;
 pub mod http;
 pub mod kafka;
 pub mod kafka_clients;

@@ -43,7 +43,7 @@ pub fn java() -> Result<(), Missing> {
     static FOUND: OnceLock<bool> = OnceLock::new();
     command_works(&FOUND, "java", "-version")
         .then_some(())
-        .ok_or_else(|| Missing("java is missing (apt-get install default-jre-headless)".into()))
+        .ok_or_else(|| Missing::Part("java is missing (apt-get install default-jre-headless)".into()))
 }
 
 /// One binary of the Prometheus packages: `prometheus`, `promtool`,
@@ -61,7 +61,7 @@ pub fn python() -> Result<Command, Missing> {
     static FOUND: OnceLock<bool> = OnceLock::new();
     let interpreter = env::var("K2P_PYTHON").unwrap_or_else(|_| "python3".into());
     if !command_works(&FOUND, &interpreter, "--version") {
-        return Err(Missing("python3 is missing (apt-get install python3)".into()));
+        return Err(Missing::Part("python3 is missing (apt-get install python3)".into()));
     }
     let client = part("K2P_PYTHON_LIBS", "python", "prometheus_client")?;
     let mut command = Command::new(interpreter);
@@ -79,7 +79,7 @@ pub fn shared(name: &str) -> Result<PathBuf, Missing> {
         .chain(around)
         .map(|dir| dir.join(name))
         .find(|path| path.exists())
-        .ok_or_else(|| Missing(format!("../shared/{name} is not beside the repository")))
+        .ok_or_else(|| Missing::Elsewhere(format!("../shared/{name} is not beside the repository")))
 }
 
 fn part(variable: &str, place: &str, name: &str) -> Result<PathBuf, Missing> {
@@ -88,7 +88,7 @@ fn part(variable: &str, place: &str, name: &str) -> Result<PathBuf, Missing> {
     if path.is_dir() {
         return Ok(path);
     }
-    Err(Missing(format!("{name} is not downloaded (tests/run does it)")))
+    Err(Missing::Part(format!("{name} is not downloaded (tests/run does it)")))
 }
 
 /// The same place as `tests/fetch/lib.sh` takes.
