@@ -45,7 +45,7 @@ fn good_dumps_are_read_whole() {
 fn spark_breaks_lines_and_quotes_and_keeps_the_rest() {
     let good = |line: &str| {
         let name = line.split(['{', ' ']).next().unwrap_or_default();
-        let pieces = line.matches('"').count() % 2 == 0 && line.contains(' ');
+        let pieces = line.matches('"').count().is_multiple_of(2) && line.contains(' ');
         !name.contains('"')
             && pieces
             && !line.contains("said \"hi\"")
