@@ -117,7 +117,10 @@ impl Policy {
     }
 
     fn from_u8(value: u8) -> Policy {
-        Policy::ALL.into_iter().find(|p| *p as u8 == value).unwrap_or_default()
+        Policy::ALL
+            .into_iter()
+            .find(|p| *p as u8 == value)
+            .unwrap_or_default()
     }
 }
 
@@ -187,7 +190,9 @@ impl LivePartition {
     /// Makes the partition visible to scrapes, or invisible at once. Never blocks.
     pub fn set_live(&self, live: bool) {
         let flip = |now: u64| (is_live(now) != live).then_some(now + 1);
-        let _unchanged = self.liveness.fetch_update(Ordering::SeqCst, Ordering::SeqCst, flip);
+        let _unchanged = self
+            .liveness
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, flip);
         bump(&self.changed);
     }
 
@@ -208,7 +213,10 @@ impl LivePartition {
 
     /// Milliseconds left of the wait for an earlier owner, 0 where there is none.
     pub fn wait_remaining(&self, now: MonoMs) -> i64 {
-        self.wait_until.load(Ordering::Relaxed).saturating_sub(now).max(0)
+        self.wait_until
+            .load(Ordering::Relaxed)
+            .saturating_sub(now)
+            .max(0)
     }
 
     /// Records between the position and the log's end; `None` while the end is unknown.
@@ -311,7 +319,10 @@ pub struct GroupMap {
 impl GroupMap {
     /// The addresses of all owners, each once, sorted.
     pub fn peers(&self) -> Vec<Arc<str>> {
-        let held = self.partitions.values().filter(|o| o.marker == Marker::Held);
+        let held = self
+            .partitions
+            .values()
+            .filter(|o| o.marker == Marker::Held);
         let mut peers: Vec<Arc<str>> = held.filter_map(|o| o.owner.clone()).collect();
         peers.sort_unstable();
         peers.dedup();
@@ -356,8 +367,11 @@ impl LivePartitions {
     /// The topics, sorted, each with its policy in force.
     pub fn topics(&self) -> Vec<(Arc<str>, Policy)> {
         let policy = |p: &AtomicU8| Policy::from_u8(p.load(Ordering::Relaxed));
-        let mut topics: Vec<_> =
-            self.policies.iter().map(|t| (t.key().clone(), policy(t.value()))).collect();
+        let mut topics: Vec<_> = self
+            .policies
+            .iter()
+            .map(|t| (t.key().clone(), policy(t.value())))
+            .collect();
         topics.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         topics
     }
@@ -372,7 +386,12 @@ impl LivePartitions {
     /// Adds an assigned partition: not live, state `assigned`, an empty view. One that
     /// was there before is evicted.
     pub fn insert(&self, new: NewPartition) -> Arc<LivePartition> {
-        let NewPartition { topic, partition, lease_until, queue_capacity } = new;
+        let NewPartition {
+            topic,
+            partition,
+            lease_until,
+            queue_capacity,
+        } = new;
         self.remove(&topic, partition);
         let policy = self.policies.entry(topic.clone()).or_default().clone();
         let entry = Arc::new(LivePartition {
@@ -408,7 +427,9 @@ impl LivePartitions {
 
     /// The partition, live or not.
     pub fn get(&self, topic: &str, partition: i32) -> Option<Arc<LivePartition>> {
-        self.map.get(&(Arc::from(topic), partition)).map(|e| e.value().clone())
+        self.map
+            .get(&(Arc::from(topic), partition))
+            .map(|e| e.value().clone())
     }
 
     /// All partitions, live or not, by topic and partition.
@@ -493,9 +514,7 @@ fn expose(partitions: Vec<Arc<LivePartition>>, clock: impl FnOnce() -> MonoMs) -
     let now = clock();
     taken
         .into_iter()
-        .filter(|(before, _, p)| {
-            p.liveness.load(Ordering::SeqCst) == *before && p.may_expose(now)
-        })
+        .filter(|(before, _, p)| p.liveness.load(Ordering::SeqCst) == *before && p.may_expose(now))
         .map(|(_, view, partition)| Exposed { partition, view })
         .collect()
 }
