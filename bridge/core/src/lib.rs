@@ -6,5 +6,14 @@
 //! code run in the bridge, in the model checker and in the property tests.
 #![forbid(unsafe_code)]
 
+pub mod compress;
+pub mod envelope;
+pub mod exposition;
 pub mod labels;
+pub mod matcher;
+pub mod merge;
 pub mod model;
+pub mod negotiate;
+pub mod reason;
+pub mod store;
+pub mod view;

@@ -17,6 +17,8 @@ pub struct Origin {
     /// The origin's key in canonical form (`cluster="acme",job="spark"`), as it came
     /// or as it was made from a key that is no label set.
     pub key: Arc<str>,
+    /// The record's key as it came: what a partitioner hashes (design §1.10).
+    pub record_key: Arc<[u8]>,
     /// The labels injected into every sample.
     pub labels: Labels,
     /// The newest accepted dump; `None` once it went stale or was deleted (the entry

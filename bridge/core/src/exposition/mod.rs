@@ -1,0 +1,267 @@
+//! Writes what a scrape shows: [`write`] merges [`Sources`] and hands the exposition on
+//! in chunks.
+//!
+//! - **Text 0.0.4 and 1.0.0.** Info and stateset become gauges, a gaugehistogram's
+//!   sample names a gauge each, counters' `_created` a gauge of their own. Timestamps in
+//!   milliseconds, no exemplars, no units.
+//! - **OpenMetrics.** No sample is ever renamed: what cannot be said with its type is
+//!   `unknown`. Timestamps in seconds, exemplars where they have a place, `# EOF`.
+//! - **Names beyond the legacy grammar** are quoted if the client takes that
+//!   (`escaping=allow-utf-8`), else escaped with underscores; what then coincides is
+//!   written once, counted as a [`ConflictKind::Series`](crate::merge::ConflictKind).
+//! - `le`, `quantile` and all values keep their text.
+//!
+//! A sample's own timestamp is kept, as a direct scrape would; an origin's
+//! [`stamp`](crate::view::Origin::stamp) is written on samples that have none.
+mod chunks;
+pub(crate) mod escape;
+mod line;
+mod openmetrics;
+mod seen;
+mod text;
+
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+
+use crate::merge::{Conflicts, Output, Part, Plan, Select, Sources};
+use crate::store::StoredSample;
+use chunks::Chunks;
+use seen::Seen;
+
+pub use chunks::CHUNK_BYTES;
+
+/// An exposition format that this bridge writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// Prometheus text 0.0.4: legacy names.
+    Text004,
+    /// Prometheus text 1.0.0.
+    Text100 {
+        /// Quoted UTF-8 names (`escaping=allow-utf-8`), else underscores.
+        utf8: bool,
+    },
+    /// OpenMetrics text 0.0.1, for clients that ask for nothing newer: legacy names.
+    OpenMetrics001,
+    /// OpenMetrics text 1.0.0.
+    OpenMetrics100 {
+        /// Quoted UTF-8 names (`escaping=allow-utf-8`), else underscores.
+        utf8: bool,
+    },
+}
+
+impl Format {
+    /// The response's `Content-Type`.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Format::Text004 => "text/plain; version=0.0.4; charset=utf-8",
+            Format::Text100 { utf8: true } => {
+                "text/plain; version=1.0.0; charset=utf-8; escaping=allow-utf-8"
+            }
+            Format::Text100 { utf8: false } => {
+                "text/plain; version=1.0.0; charset=utf-8; escaping=underscores"
+            }
+            Format::OpenMetrics001 => "application/openmetrics-text; version=0.0.1; charset=utf-8",
+            Format::OpenMetrics100 { utf8: true } => {
+                "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8"
+            }
+            Format::OpenMetrics100 { utf8: false } => {
+                "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores"
+            }
+        }
+    }
+
+    /// Whether it is OpenMetrics.
+    pub fn is_openmetrics(self) -> bool {
+        matches!(self, Format::OpenMetrics001 | Format::OpenMetrics100 { .. })
+    }
+
+    /// Whether names beyond the legacy grammar are quoted rather than escaped.
+    pub fn utf8(self) -> bool {
+        matches!(
+            self,
+            Format::Text100 { utf8: true } | Format::OpenMetrics100 { utf8: true }
+        )
+    }
+}
+
+/// What one exposition was.
+#[derive(Debug, Clone, Default)]
+pub struct Summary {
+    /// Bytes handed to the sink.
+    pub bytes: u64,
+    /// Families written.
+    pub families: u64,
+    /// Samples written.
+    pub samples: u64,
+    /// What the origins disagreed on.
+    pub conflicts: Conflicts,
+    /// The sink broke off.
+    pub stopped: bool,
+}
+
+/// Writes the sources in a format. The sink gets chunks of about [`CHUNK_BYTES`], in
+/// order; when it breaks, nothing more is written. Blocks as long as the sink does, and
+/// holds immutable dumps only.
+pub fn write(
+    sources: &Sources,
+    format: Format,
+    sink: &mut dyn FnMut(Bytes) -> ControlFlow<()>,
+) -> Summary {
+    let mut plan = Plan::new(sources, format);
+    let outputs = std::mem::take(&mut plan.outputs);
+    let mut writer = Writer {
+        sources,
+        plan,
+        format,
+        chunks: Chunks::new(sink),
+        families: 0,
+        samples: 0,
+    };
+    let mut flow = outputs.iter().try_for_each(|output| writer.family(output));
+    if flow.is_continue() {
+        if format.is_openmetrics() {
+            writer.chunks.buffer().extend_from_slice(openmetrics::END);
+        }
+        flow = writer.chunks.flush();
+    }
+    Summary {
+        bytes: writer.chunks.handed_on(),
+        families: writer.families,
+        samples: writer.samples,
+        conflicts: writer.plan.conflicts,
+        stopped: flow.is_break(),
+    }
+}
+
+/// What the sources disagree on, without writing them; series are not compared.
+pub fn conflicts(sources: &Sources, format: Format) -> Conflicts {
+    Plan::new(sources, format).conflicts
+}
+
+/// The whole exposition in one piece: for small ones, and for tests.
+pub fn to_bytes(sources: &Sources, format: Format) -> (Vec<u8>, Summary) {
+    let mut all = Vec::new();
+    let summary = write(sources, format, &mut |chunk| {
+        all.extend_from_slice(&chunk);
+        ControlFlow::Continue(())
+    });
+    (all, summary)
+}
+
+struct Writer<'s, 'k> {
+    sources: &'s Sources,
+    plan: Plan<'s>,
+    format: Format,
+    chunks: Chunks<'k>,
+    families: u64,
+    samples: u64,
+}
+
+impl Writer<'_, '_> {
+    fn family(&mut self, output: &Output<'_>) -> ControlFlow<()> {
+        let out = self.chunks.buffer();
+        match self.format.is_openmetrics() {
+            true => openmetrics::push_header(out, output),
+            false => text::push_header(out, output),
+        }
+        self.families += 1;
+        let mut seen = Seen::new(output, self.format);
+        for part in &output.parts {
+            for at in 0..self.plan.merged[part.merged].members.len() {
+                let member = self.plan.merged[part.merged].members[at];
+                self.member(output, part, member, &mut seen)?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn member(
+        &mut self,
+        output: &Output<'_>,
+        part: &Part<'_>,
+        (source, family): (u32, u32),
+        seen: &mut Seen,
+    ) -> ControlFlow<()> {
+        let sources = self.sources;
+        let from = &sources.all[source as usize];
+        let Some(family) = from.dump.family(family as usize) else {
+            return ControlFlow::Continue(());
+        };
+        let suspect = sources.suspects[source as usize];
+        let escaping = family.traits.utf8 && !self.format.utf8();
+        for mut sample in family.samples() {
+            sample.timestamp = sample.timestamp.or(from.stamp);
+            if escaping {
+                self.escaped(output, part, &sample, source, seen)?;
+                continue;
+            }
+            if !selects(&part.select, sample.name) {
+                continue;
+            }
+            if !seen.admits(&sample, None, source, suspect) {
+                self.left_out(output, source, &sample);
+                continue;
+            }
+            self.line(output, &sample)?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// A sample whose names may have to be escaped first.
+    fn escaped(
+        &mut self,
+        output: &Output<'_>,
+        part: &Part<'_>,
+        sample: &StoredSample<'_>,
+        source: u32,
+        seen: &mut Seen,
+    ) -> ControlFlow<()> {
+        let name = escape::metric_name(sample.name);
+        if !selects(&part.select, &name) {
+            return ControlFlow::Continue(());
+        }
+        let Some([injected, labels]) = escape::label_texts([sample.injected, sample.labels]) else {
+            self.left_out(output, source, sample);
+            return ControlFlow::Continue(());
+        };
+        let plain = StoredSample {
+            name: &name,
+            injected: &injected,
+            labels: &labels,
+            ..*sample
+        };
+        if !seen.admits(&plain, Some(sample), source, true) {
+            self.left_out(output, source, sample);
+            return ControlFlow::Continue(());
+        }
+        self.line(output, &plain)
+    }
+
+    fn line(&mut self, output: &Output<'_>, sample: &StoredSample<'_>) -> ControlFlow<()> {
+        let out = self.chunks.buffer();
+        match self.format.is_openmetrics() {
+            true => openmetrics::push_sample(out, output, sample, self.format.utf8()),
+            false => text::push_sample(out, sample),
+        }
+        self.samples += 1;
+        self.chunks.line_done()
+    }
+
+    fn left_out(&mut self, output: &Output<'_>, source: u32, sample: &StoredSample<'_>) {
+        let key = &self.sources.all[source as usize].key;
+        let conflicts = &mut self.plan.conflicts;
+        conflicts.add(crate::merge::ConflictKind::Series, &output.name, || {
+            let series = format!("{}{{{}}}", sample.name, sample.labels);
+            format!("{series} of {key} was written already for another series: left out")
+        });
+    }
+}
+
+fn selects(select: &Select<'_>, name: &str) -> bool {
+    match select {
+        Select::All => true,
+        Select::Only(wanted) => name == wanted,
+        Select::Except(other) => name != other,
+    }
+}
