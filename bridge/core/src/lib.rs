@@ -6,7 +6,11 @@
 //! code run in the bridge, in the model checker and in the property tests.
 #![forbid(unsafe_code)]
 
+pub mod cache;
+pub mod codec;
 pub mod compress;
+pub mod conflate;
+pub mod decode;
 pub mod envelope;
 pub mod exposition;
 pub mod labels;
@@ -14,6 +18,8 @@ pub mod matcher;
 pub mod merge;
 pub mod model;
 pub mod negotiate;
+pub mod ownership;
+mod parts;
 pub mod reason;
 pub mod store;
 pub mod view;

@@ -138,10 +138,7 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal.
     pub fn new(reason: RecordReason, detail: impl Into<String>) -> Refusal {
-        Refusal {
-            reason,
-            detail: detail.into(),
-        }
+        Refusal { reason, detail: detail.into() }
     }
 }
 
