@@ -25,7 +25,8 @@ pub(super) fn dump(exposer: &Exposer, views: &[Arc<PartitionView>]) -> Arc<Store
     }
     push_origins(&mut text, views);
     let none = Labels::default();
-    let options = ParseOptions::default();
+    // Our own text needs no limits: many origins must not cost all own metrics.
+    let options = ParseOptions { max_label_name: usize::MAX, max_label_value: usize::MAX, max_series: usize::MAX };
     match codec::parse(codec::Format::Text, text.as_bytes(), &options) {
         Ok(parsed) => Arc::new(StoredDump::build(&parsed, &none, false, &none)),
         Err(error) => {

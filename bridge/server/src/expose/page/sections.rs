@@ -258,6 +258,9 @@ fn refusals(status: &Status<'_>) -> String {
 
 const CONFLICT_COLUMNS: [(&str, &str); 3] = [("", "Kind"), ("", "Family"), ("", "Who says what")];
 
+/// One clash of two histograms brings many: the first ones tell the story.
+const CONFLICTS_SHOWN: usize = 10;
+
 /// What the origins disagree on; nothing, not even a title, where they agree.
 fn conflicts(status: &Status<'_>) -> String {
     let conflicts = &status.conflicts;
@@ -265,7 +268,7 @@ fn conflicts(status: &Status<'_>) -> String {
         return String::new();
     }
     let mut rows = String::new();
-    for conflict in conflicts.first() {
+    for conflict in conflicts.first().iter().take(CONFLICTS_SHOWN) {
         let cells = [
             cell("", "Kind", &badge(Tone::Busy, conflict.kind.as_str())),
             cell("name key", "Family", &esc(&conflict.family)),
