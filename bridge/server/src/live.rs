@@ -76,10 +76,7 @@ impl PartitionState {
     }
 
     fn from_u8(value: u8) -> PartitionState {
-        PartitionState::ALL
-            .into_iter()
-            .find(|s| *s as u8 == value)
-            .unwrap_or(PartitionState::Gone)
+        PartitionState::ALL.into_iter().find(|s| *s as u8 == value).unwrap_or(PartitionState::Gone)
     }
 }
 
@@ -117,10 +114,7 @@ impl Policy {
     }
 
     fn from_u8(value: u8) -> Policy {
-        Policy::ALL
-            .into_iter()
-            .find(|p| *p as u8 == value)
-            .unwrap_or_default()
+        Policy::ALL.into_iter().find(|p| *p as u8 == value).unwrap_or_default()
     }
 }
 
@@ -190,9 +184,7 @@ impl LivePartition {
     /// Makes the partition visible to scrapes, or invisible at once. Never blocks.
     pub fn set_live(&self, live: bool) {
         let flip = |now: u64| (is_live(now) != live).then_some(now + 1);
-        let _unchanged = self
-            .liveness
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, flip);
+        let _unchanged = self.liveness.fetch_update(Ordering::SeqCst, Ordering::SeqCst, flip);
         bump(&self.changed);
     }
 
@@ -213,10 +205,7 @@ impl LivePartition {
 
     /// Milliseconds left of the wait for an earlier owner, 0 where there is none.
     pub fn wait_remaining(&self, now: MonoMs) -> i64 {
-        self.wait_until
-            .load(Ordering::Relaxed)
-            .saturating_sub(now)
-            .max(0)
+        self.wait_until.load(Ordering::Relaxed).saturating_sub(now).max(0)
     }
 
     /// Records between the position and the log's end; `None` while the end is unknown.
@@ -319,10 +308,7 @@ pub struct GroupMap {
 impl GroupMap {
     /// The addresses of all owners, each once, sorted.
     pub fn peers(&self) -> Vec<Arc<str>> {
-        let held = self
-            .partitions
-            .values()
-            .filter(|o| o.marker == Marker::Held);
+        let held = self.partitions.values().filter(|o| o.marker == Marker::Held);
         let mut peers: Vec<Arc<str>> = held.filter_map(|o| o.owner.clone()).collect();
         peers.sort_unstable();
         peers.dedup();
@@ -365,11 +351,7 @@ impl LivePartitions {
     /// The topics, sorted, each with its policy in force.
     pub fn topics(&self) -> Vec<(Arc<str>, Policy)> {
         let policy = |p: &AtomicU8| Policy::from_u8(p.load(Ordering::Relaxed));
-        let mut topics: Vec<_> = self
-            .policies
-            .iter()
-            .map(|t| (t.key().clone(), policy(t.value())))
-            .collect();
+        let mut topics: Vec<_> = self.policies.iter().map(|t| (t.key().clone(), policy(t.value()))).collect();
         topics.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         topics
     }
@@ -384,12 +366,7 @@ impl LivePartitions {
     /// Adds an assigned partition: not live, state `assigned`, an empty view. One that
     /// was there before is evicted.
     pub fn insert(&self, new: NewPartition) -> Arc<LivePartition> {
-        let NewPartition {
-            topic,
-            partition,
-            lease_until,
-            queue_capacity,
-        } = new;
+        let NewPartition { topic, partition, lease_until, queue_capacity } = new;
         self.remove(&topic, partition);
         let policy = self.policies.entry(topic.clone()).or_default().clone();
         let entry = Arc::new(LivePartition {
@@ -425,9 +402,7 @@ impl LivePartitions {
 
     /// The partition, live or not.
     pub fn get(&self, topic: &str, partition: i32) -> Option<Arc<LivePartition>> {
-        self.map
-            .get(&(Arc::from(topic), partition))
-            .map(|e| e.value().clone())
+        self.map.get(&(Arc::from(topic), partition)).map(|e| e.value().clone())
     }
 
     /// All partitions, live or not, by topic and partition.
@@ -445,12 +420,7 @@ impl LivePartitions {
     }
 
     /// [`snapshot`](Self::snapshot) of one partition.
-    pub fn snapshot_of(
-        &self,
-        topic: &str,
-        partition: i32,
-        clock: impl FnOnce() -> MonoMs,
-    ) -> Option<Exposed> {
+    pub fn snapshot_of(&self, topic: &str, partition: i32, clock: impl FnOnce() -> MonoMs) -> Option<Exposed> {
         expose(self.get(topic, partition).into_iter().collect(), clock).pop()
     }
 
@@ -495,10 +465,8 @@ impl LivePartitions {
 /// live before its view was taken and has been ever since: else a view from before
 /// an eviction, or of a partition still catching up, would pass for the new one.
 fn expose(partitions: Vec<Arc<LivePartition>>, clock: impl FnOnce() -> MonoMs) -> Vec<Exposed> {
-    let taken: Vec<_> = partitions
-        .into_iter()
-        .map(|p| (p.liveness.load(Ordering::SeqCst), p.view.load_full(), p))
-        .collect();
+    let taken: Vec<_> =
+        partitions.into_iter().map(|p| (p.liveness.load(Ordering::SeqCst), p.view.load_full(), p)).collect();
     let now = clock();
     taken
         .into_iter()
@@ -509,14 +477,7 @@ fn expose(partitions: Vec<Arc<LivePartition>>, clock: impl FnOnce() -> MonoMs) -
 
 /// The view of a partition that was not read yet.
 fn empty_view(topic: Arc<str>, partition: i32) -> PartitionView {
-    PartitionView {
-        topic,
-        partition,
-        position: 0,
-        origins: Default::default(),
-        series: 0,
-        bytes: 0,
-    }
+    PartitionView { topic, partition, position: 0, origins: Default::default(), series: 0, bytes: 0 }
 }
 
 #[cfg(test)]
@@ -531,12 +492,7 @@ mod tests {
     }
 
     fn insert(live: &LivePartitions, partition: i32, lease: &Arc<AtomicI64>) -> Arc<LivePartition> {
-        live.insert(NewPartition {
-            topic: topic(),
-            partition,
-            lease_until: lease.clone(),
-            queue_capacity: 1,
-        })
+        live.insert(NewPartition { topic: topic(), partition, lease_until: lease.clone(), queue_capacity: 1 })
     }
 
     fn lease(until: MonoMs) -> Arc<AtomicI64> {
@@ -544,10 +500,7 @@ mod tests {
     }
 
     fn seen(live: &LivePartitions, now: MonoMs) -> Vec<i32> {
-        live.snapshot(|| now)
-            .iter()
-            .map(|e| e.partition.partition)
-            .collect()
+        live.snapshot(|| now).iter().map(|e| e.partition.partition).collect()
     }
 
     #[test]
@@ -587,11 +540,7 @@ mod tests {
             p.set_live(false);
             p.set_live(true);
         };
-        assert_eq!(
-            seen_after(again),
-            0,
-            "the view may be from before the interruption"
-        );
+        assert_eq!(seen_after(again), 0, "the view may be from before the interruption");
     }
 
     #[test]
@@ -632,10 +581,7 @@ mod tests {
         let live = LivePartitions::default();
         live.add_topic(topic(), Policy::Backpressure);
         let before = insert(&live, 0, &lease(0));
-        assert_eq!(
-            live.switch_policy("t", Policy::Conflate),
-            Some(Policy::Backpressure)
-        );
+        assert_eq!(live.switch_policy("t", Policy::Conflate), Some(Policy::Backpressure));
         assert_eq!(before.policy(), Policy::Conflate);
         assert_eq!(insert(&live, 1, &lease(0)).policy(), Policy::Conflate);
         live.add_topic(topic(), Policy::DropOldest);
@@ -666,13 +612,7 @@ mod tests {
         let p = insert(&live, 0, &lease(0));
         for offset in 0..100 {
             let (origin, detail) = (Arc::from("o"), Arc::from("d"));
-            p.refuse(Refusal {
-                time: 0,
-                offset,
-                origin,
-                reason: "bad_key",
-                detail,
-            });
+            p.refuse(Refusal { time: 0, offset, origin, reason: "bad_key", detail });
         }
         let offsets: Vec<i64> = p.refusals().iter().map(|r| r.offset).collect();
         assert_eq!(offsets.len(), LivePartition::KEPT_REFUSALS);
@@ -699,11 +639,7 @@ mod tests {
 
     #[test]
     fn peers_are_the_holders() {
-        let owned = |marker, owner: Option<&str>| Ownership {
-            marker,
-            owner: owner.map(Arc::from),
-            since: 0,
-        };
+        let owned = |marker, owner: Option<&str>| Ownership { marker, owner: owner.map(Arc::from), since: 0 };
         let partitions = [
             ((topic(), 0), owned(Marker::Held, Some("b:1"))),
             ((topic(), 1), owned(Marker::Held, Some("a:1"))),
@@ -711,10 +647,7 @@ mod tests {
             ((topic(), 3), owned(Marker::Held, Some("a:1"))),
             ((topic(), 4), owned(Marker::Unknown, None)),
         ];
-        let map = GroupMap {
-            complete: true,
-            partitions: partitions.into_iter().collect(),
-        };
+        let map = GroupMap { complete: true, partitions: partitions.into_iter().collect() };
         assert_eq!(map.peers(), [Arc::from("a:1"), Arc::from("b:1")]);
     }
 }

@@ -7,6 +7,7 @@
 //! views at the scrape (module `expose`) and are in no registry.
 use std::sync::Arc;
 
+use k2p_core::merge::ConflictKind;
 use k2p_core::model::SampleReason;
 use k2p_core::reason::{DropReason, RecordReason};
 use k2p_runtime::metrics::{MetricDef, MetricsError};
@@ -19,27 +20,18 @@ mod state;
 pub use state::StateCollector;
 
 /// From a dump's `k2p-time` to its exposure: from a local Kafka to an outage.
-const AGE_BUCKETS: &[f64] = &[
-    0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0,
-];
+const AGE_BUCKETS: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0];
 /// A handover and its phases: the planned ones below 2 s, a crash around L_wait.
-const HANDOVER_BUCKETS: &[f64] = &[
-    0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 60.0,
-];
+const HANDOVER_BUCKETS: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 60.0];
 /// From one partition's few series to a million, and waits for a moving partition.
-const SCRAPE_BUCKETS: &[f64] = &[
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-];
+const SCRAPE_BUCKETS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 const TOPIC: &[&str] = &["topic"];
 const TOPIC_REASON: &[&str] = &["topic", "reason"];
 const PARTITION: &[&str] = &["topic", "partition"];
 
-const RECORDS_CONSUMED: MetricDef = MetricDef::counter(
-    "kafka2prom_records_consumed_total",
-    "Records read from Kafka, whatever became of them.",
-    TOPIC,
-);
+const RECORDS_CONSUMED: MetricDef =
+    MetricDef::counter("kafka2prom_records_consumed_total", "Records read from Kafka, whatever became of them.", TOPIC);
 const RECORD_BYTES: MetricDef = MetricDef::counter(
     "kafka2prom_record_bytes_total",
     "Bytes of the values of the records read, as they came (compressed).",
@@ -82,11 +74,8 @@ const COMMITS: MetricDef = MetricDef::counter(
     "Offset commits by result; an acknowledged one extends the lease.",
     &["result"],
 );
-const REBALANCES: MetricDef = MetricDef::counter(
-    "kafka2prom_rebalances_total",
-    "Assignments and revocations that the group sent.",
-    &[],
-);
+const REBALANCES: MetricDef =
+    MetricDef::counter("kafka2prom_rebalances_total", "Assignments and revocations that the group sent.", &[]);
 const GROUP_REJOINS: MetricDef = MetricDef::counter(
     "kafka2prom_group_rejoins_total",
     "Times that this bridge lost its place in the group and joined again.",
@@ -97,11 +86,8 @@ const FENCES: MetricDef = MetricDef::counter(
     "Partitions made invisible because ownership was no longer proven, by reason.",
     &["reason"],
 );
-const SCRAPES: MetricDef = MetricDef::counter(
-    "kafka2prom_scrapes_total",
-    "Scrapes answered, by route and status code.",
-    &["route", "code"],
-);
+const SCRAPES: MetricDef =
+    MetricDef::counter("kafka2prom_scrapes_total", "Scrapes answered, by route and status code.", &["route", "code"]);
 const SCRAPES_ABORTED: MetricDef = MetricDef::counter(
     "kafka2prom_scrapes_aborted_total",
     "Scrapes whose client went away before the end.",
@@ -113,21 +99,12 @@ const SCRAPE_SECONDS: MetricDef = MetricDef::histogram(
     &["route"],
     SCRAPE_BUCKETS,
 );
-const SCRAPES_IN_FLIGHT: MetricDef = MetricDef::gauge(
-    "kafka2prom_scrapes_in_flight",
-    "Scrapes being answered now.",
-    &[],
-);
-const SCRAPES_CAPACITY: MetricDef = MetricDef::gauge(
-    "kafka2prom_scrapes_capacity",
-    "How many scrapes are answered at once; more get 503.",
-    &[],
-);
-const PEER_REQUESTS: MetricDef = MetricDef::counter(
-    "kafka2prom_peer_requests_total",
-    "Requests sent to other bridges, by result.",
-    &["result"],
-);
+const SCRAPES_IN_FLIGHT: MetricDef =
+    MetricDef::gauge("kafka2prom_scrapes_in_flight", "Scrapes being answered now.", &[]);
+const SCRAPES_CAPACITY: MetricDef =
+    MetricDef::gauge("kafka2prom_scrapes_capacity", "How many scrapes are answered at once; more get 503.", &[]);
+const PEER_REQUESTS: MetricDef =
+    MetricDef::counter("kafka2prom_peer_requests_total", "Requests sent to other bridges, by result.", &["result"]);
 const FAMILY_CONFLICTS: MetricDef = MetricDef::gauge(
     "kafka2prom_family_conflicts",
     "Families that two origins describe differently, by what differs, as of the last whole scrape.",
@@ -148,16 +125,10 @@ const PARTITION_LAG_SECONDS: MetricDef = MetricDef::gauge(
     "Age of the last record processed while records are waiting, else 0.",
     PARTITION,
 );
-const PARTITION_QUEUE_BYTES: MetricDef = MetricDef::gauge(
-    "kafka2prom_partition_queue_bytes",
-    "Bytes that wait in the partition's queue.",
-    PARTITION,
-);
-const PARTITION_QUEUE_CAPACITY: MetricDef = MetricDef::gauge(
-    "kafka2prom_partition_queue_capacity_bytes",
-    "The bound of the partition's queue.",
-    PARTITION,
-);
+const PARTITION_QUEUE_BYTES: MetricDef =
+    MetricDef::gauge("kafka2prom_partition_queue_bytes", "Bytes that wait in the partition's queue.", PARTITION);
+const PARTITION_QUEUE_CAPACITY: MetricDef =
+    MetricDef::gauge("kafka2prom_partition_queue_capacity_bytes", "The bound of the partition's queue.", PARTITION);
 const LEASE_REMAINING: MetricDef = MetricDef::gauge(
     "kafka2prom_lease_remaining_seconds",
     "What is left of the lease; at 0 the partition is no longer exposed.",
@@ -168,21 +139,11 @@ const WAIT_REMAINING: MetricDef = MetricDef::gauge(
     "What is left of the wait for an earlier owner's lease.",
     PARTITION,
 );
-const ORIGINS: MetricDef = MetricDef::gauge(
-    "kafka2prom_origins",
-    "Origins with a dump, of the partitions exposed.",
-    TOPIC,
-);
-const SERIES: MetricDef = MetricDef::gauge(
-    "kafka2prom_series",
-    "Series of the partitions exposed.",
-    TOPIC,
-);
-const CACHE_BYTES: MetricDef = MetricDef::gauge(
-    "kafka2prom_cache_bytes",
-    "Estimated memory of the dumps of the partitions exposed.",
-    TOPIC,
-);
+const ORIGINS: MetricDef =
+    MetricDef::gauge("kafka2prom_origins", "Origins with a dump, of the partitions exposed.", TOPIC);
+const SERIES: MetricDef = MetricDef::gauge("kafka2prom_series", "Series of the partitions exposed.", TOPIC);
+const CACHE_BYTES: MetricDef =
+    MetricDef::gauge("kafka2prom_cache_bytes", "Estimated memory of the dumps of the partitions exposed.", TOPIC);
 const GROUP_COMPLETE: MetricDef = MetricDef::gauge(
     "kafka2prom_group_map_complete",
     "1 if the markers of every partition of the group are known.",
@@ -208,12 +169,9 @@ pub(crate) const ORIGIN_LAST_DUMP: MetricDef = MetricDef::gauge(
 )
 .outside_registry();
 /// By the labels of the origin; in no registry.
-pub(crate) const ORIGIN_SERIES: MetricDef = MetricDef::gauge(
-    "kafka2prom_origin_series",
-    "Series of the origin's last accepted dump; 0 once it is stale.",
-    &[],
-)
-.outside_registry();
+pub(crate) const ORIGIN_SERIES: MetricDef =
+    MetricDef::gauge("kafka2prom_origin_series", "Series of the origin's last accepted dump; 0 once it is stale.", &[])
+        .outside_registry();
 
 /// Every metric of the server: the code, the documentation and the checks share it.
 pub static SERVER_METRICS: &[MetricDef] = &[
@@ -304,38 +262,35 @@ pub struct ServerMetrics {
 
 impl ServerMetrics {
     /// Registers everything on `registry`, the state of `live` (read by `clocks`) with it.
-    pub fn new(
-        registry: &Registry,
-        live: Arc<LivePartitions>,
-        clocks: Clocks,
-    ) -> Result<ServerMetrics, MetricsError> {
+    pub fn new(registry: &Registry, live: Arc<LivePartitions>, clocks: Clocks) -> Result<ServerMetrics, MetricsError> {
         let metrics = ServerMetrics {
-            records_consumed: RECORDS_CONSUMED.counter_vec(registry)?,
-            record_bytes: RECORD_BYTES.counter_vec(registry)?,
-            records_rejected: RECORDS_REJECTED.counter_vec(registry)?,
-            samples_rejected: SAMPLES_REJECTED.counter_vec(registry)?,
-            records_dropped: RECORDS_DROPPED.counter_vec(registry)?,
-            dead_letters: DEAD_LETTERS.counter_vec(registry)?,
+            records_consumed: RECORDS_CONSUMED.int_counter_vec(registry)?,
+            record_bytes: RECORD_BYTES.int_counter_vec(registry)?,
+            records_rejected: RECORDS_REJECTED.int_counter_vec(registry)?,
+            samples_rejected: SAMPLES_REJECTED.int_counter_vec(registry)?,
+            records_dropped: RECORDS_DROPPED.int_counter_vec(registry)?,
+            dead_letters: DEAD_LETTERS.int_counter_vec(registry)?,
             exposure_age: EXPOSURE_AGE.histogram_vec(registry)?,
             handover: HANDOVER.histogram_vec(registry)?,
-            commits: COMMITS.counter_vec(registry)?,
+            commits: COMMITS.int_counter_vec(registry)?,
             rebalances: REBALANCES.int_counter(registry)?,
             group_rejoins: GROUP_REJOINS.int_counter(registry)?,
-            fences: FENCES.counter_vec(registry)?,
-            scrapes: SCRAPES.counter_vec(registry)?,
-            scrapes_aborted: SCRAPES_ABORTED.counter_vec(registry)?,
+            fences: FENCES.int_counter_vec(registry)?,
+            scrapes: SCRAPES.int_counter_vec(registry)?,
+            scrapes_aborted: SCRAPES_ABORTED.int_counter_vec(registry)?,
             scrape_seconds: SCRAPE_SECONDS.histogram_vec(registry)?,
             scrapes_in_flight: SCRAPES_IN_FLIGHT.int_gauge(registry)?,
             scrapes_capacity: SCRAPES_CAPACITY.int_gauge(registry)?,
-            peer_requests: PEER_REQUESTS.counter_vec(registry)?,
+            peer_requests: PEER_REQUESTS.int_counter_vec(registry)?,
             family_conflicts: FAMILY_CONFLICTS.int_gauge_vec(registry)?,
         };
-        registry.register(Box::new(StateCollector::new(live, clocks)?))?;
+        let state = StateCollector::new(live, clocks)?;
+        registry.register(Box::new(state)).map_err(|source| MetricsError { name: PARTITION_STATE.name, source })?;
         for result in COMMIT_RESULTS {
             metrics.commits.with_label_values(&[result]);
         }
-        for kind in ["type", "help", "unit"] {
-            metrics.family_conflicts.with_label_values(&[kind]);
+        for kind in ConflictKind::ALL {
+            metrics.family_conflicts.with_label_values(&[kind.as_str()]);
         }
         for reason in FENCE_REASONS {
             metrics.fences.with_label_values(&[reason]);
@@ -350,16 +305,13 @@ impl ServerMetrics {
         self.record_bytes.with_label_values(&[topic]);
         self.exposure_age.with_label_values(&[topic]);
         for reason in RecordReason::ALL {
-            self.records_rejected
-                .with_label_values(&[topic, reason.as_str()]);
+            self.records_rejected.with_label_values(&[topic, reason.as_str()]);
         }
         for reason in SampleReason::ALL {
-            self.samples_rejected
-                .with_label_values(&[topic, reason.as_str()]);
+            self.samples_rejected.with_label_values(&[topic, reason.as_str()]);
         }
         for reason in DropReason::ALL {
-            self.records_dropped
-                .with_label_values(&[topic, reason.as_str()]);
+            self.records_dropped.with_label_values(&[topic, reason.as_str()]);
         }
         for result in ["ok", "failed"] {
             self.dead_letters.with_label_values(&[topic, result]);

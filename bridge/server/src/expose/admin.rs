@@ -17,9 +17,7 @@ struct Switched<'a> {
 /// `PUT /api/v1/admin/policy?topic=&policy=`.
 pub(super) fn policy(exposer: &Exposer, parts: &Parts, query: &Query) -> Response<BoxBody> {
     if !exposer.config.admin_api {
-        return respond::forbidden(
-            "The admin API is off. Start the bridge with --web.enable-admin-api to allow it.",
-        );
+        return respond::forbidden("The admin API is off. Start the bridge with --web.enable-admin-api to allow it.");
     }
     let topic = query.get("topic").unwrap_or_default();
     let Some(policy) = query.get("policy").and_then(Policy::parse) else {

@@ -71,7 +71,7 @@ pub(super) fn status(exposer: &Exposer) -> Response<BoxBody> {
         group: Group {
             complete: group.complete,
             partitions: group.partitions.len(),
-            peers: group.peers().iter().map(|p| p.to_string()).collect(),
+            peers: group.peers().iter().map(ToString::to_string).collect(),
         },
         topics: &exposer.config.topics,
         conflicts: conflicts.first(),
@@ -89,8 +89,7 @@ struct Origins {
 
 /// `GET /api/v1/origins?search=&offset=&limit=`: those of this bridge.
 pub(super) fn origins(exposer: &Exposer, query: &Query) -> Response<BoxBody> {
-    let (offset, limit) = match (number(query, "offset", 0), number(query, "limit", DEFAULT_LIMIT))
-    {
+    let (offset, limit) = match (number(query, "offset", 0), number(query, "limit", DEFAULT_LIMIT)) {
         (Ok(offset), Ok(limit)) => (offset, limit.min(MAX_LIMIT)),
         (Err(name), _) | (_, Err(name)) => {
             return respond::bad_request(&format!("The parameter {name} must be a number."));
@@ -148,11 +147,7 @@ impl PeerOrigins {
 }
 
 /// `GET /internal/v1/origins?key=`.
-pub(super) fn internal_origins(
-    exposer: &Exposer,
-    parts: &Parts,
-    query: &Query,
-) -> Response<BoxBody> {
+pub(super) fn internal_origins(exposer: &Exposer, parts: &Parts, query: &Query) -> Response<BoxBody> {
     if !exposer.peers.authentic(&parts.headers) {
         return not_a_peer();
     }

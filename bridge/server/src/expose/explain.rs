@@ -173,13 +173,11 @@ impl Explanation {
         let Some(records) = lag else {
             return;
         };
-        let age = partition.lag_ms(wall).map_or(String::new(), |ms| {
-            format!(", the last one processed is {:.1} s old", super::list::seconds(ms))
-        });
+        let age = partition
+            .lag_ms(wall)
+            .map_or(String::new(), |ms| format!(", the last one processed is {:.1} s old", super::list::seconds(ms)));
         let policy = partition.policy().as_str();
-        self.explanation.push(format!(
-            "The partition is {records} records behind{age}; its policy is {policy}."
-        ));
+        self.explanation.push(format!("The partition is {records} records behind{age}; its policy is {policy}."));
     }
 
     fn say_limits(&mut self, exposer: &Exposer, topic: &str) {
@@ -197,10 +195,9 @@ impl Explanation {
     fn say_unknown(&mut self, exposer: &Exposer) {
         let live = &exposer.state.live;
         self.explanation.push(match self.refusals.first() {
-            Some(r) => format!(
-                "No dump of this origin was accepted; the last one was refused ({}): {}",
-                r.reason, r.detail
-            ),
+            Some(r) => {
+                format!("No dump of this origin was accepted; the last one was refused ({}): {}", r.reason, r.detail)
+            }
             None => "No bridge that was asked has a dump of this origin, and none was refused \
                      lately: look at the agent, and at how it spells the key."
                 .to_owned(),
@@ -246,13 +243,8 @@ fn headline(exposed: bool, info: &OriginInfo, partition: &LivePartition, now: i6
 
 impl MetricInfo {
     fn find(dump: &StoredDump, metric: &str) -> MetricInfo {
-        let mut info = MetricInfo {
-            name: metric.to_owned(),
-            family: None,
-            r#type: None,
-            series: 0,
-            examples: Vec::new(),
-        };
+        let mut info =
+            MetricInfo { name: metric.to_owned(), family: None, r#type: None, series: 0, examples: Vec::new() };
         let holds = |f: &FamilyRef<'_>| f.name == metric || f.sample_names().any(|n| n == metric);
         let Some(family) = dump.families().find(holds) else {
             return info;
@@ -277,10 +269,7 @@ impl MetricInfo {
                 let (name, n) = (&self.name, self.series);
                 format!("{name} is in its dump: {n} series of the {kind} family {family}.")
             }
-            _ => format!(
-                "{} is not in its dump: the origin did not write it, or its lines were rejected.",
-                self.name
-            ),
+            _ => format!("{} is not in its dump: the origin did not write it, or its lines were rejected.", self.name),
         }
     }
 }

@@ -1,8 +1,5 @@
 //! Passing a request on to the bridge that holds what it asks for: one hop, streaming.
-use hyper::header::{
-    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION,
-    VARY,
-};
+use hyper::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, VARY};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 use k2p_runtime::http::{BoxBody, empty, problem};
@@ -27,13 +24,7 @@ pub(super) enum Forwarded {
 }
 
 /// Passes a request on to `peer`, or the client, as `web.route` says.
-pub(super) async fn forward(
-    exposer: &Exposer,
-    parts: &Parts,
-    peer: &str,
-    deadline: Deadline,
-    hold: Hold,
-) -> Forwarded {
+pub(super) async fn forward(exposer: &Exposer, parts: &Parts, peer: &str, deadline: Deadline, hold: Hold) -> Forwarded {
     let path = parts.uri.path_and_query().map_or("/", |p| p.as_str());
     let url = match exposer.peers.url(peer, path) {
         Ok(url) => url,

@@ -73,13 +73,7 @@ pub(super) struct Page<T> {
 }
 
 /// The origins of these views whose key contains `search` (case ignored), by key.
-pub(super) fn origins(
-    views: &[Exposed],
-    search: &str,
-    offset: usize,
-    limit: usize,
-    wall: UnixMs,
-) -> Page<OriginInfo> {
+pub(super) fn origins(views: &[Exposed], search: &str, offset: usize, limit: usize, wall: UnixMs) -> Page<OriginInfo> {
     let search = search.to_lowercase();
     let mut found: Vec<(&Exposed, &Arc<Origin>)> = views
         .iter()
@@ -90,9 +84,7 @@ pub(super) fn origins(
         let place = |e: &Exposed| (e.view.topic.clone(), e.view.partition);
         (&a.1.key, place(a.0)).cmp(&(&b.1.key, place(b.0)))
     });
-    let info = |(e, o): &(&Exposed, &Arc<Origin>)| {
-        OriginInfo::new(&e.view.topic, e.view.partition, o, wall)
-    };
+    let info = |(e, o): &(&Exposed, &Arc<Origin>)| OriginInfo::new(&e.view.topic, e.view.partition, o, wall);
     let items = found.iter().skip(offset).take(limit).map(info).collect();
     Page { total: found.len(), offset, limit, items }
 }

@@ -1,4 +1,5 @@
 //! Management as in Prometheus: `/-/healthy`, `/-/ready`, `/-/reload`, `/-/drain`.
+use hyper::header::HeaderValue;
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 use k2p_runtime::http::{BoxBody, Peer, problem, text};
@@ -75,6 +76,6 @@ async fn run(what: &'static str, hook: &Hook, parts: &Parts) -> Response<BoxBody
 /// A form on a foreign page can POST here in the name of whoever reads it. Browsers
 /// say where a request comes from; other clients say nothing and pass.
 fn from_another_site(parts: &Parts) -> bool {
-    let site = parts.headers.get("sec-fetch-site").map(|v| v.as_bytes());
+    let site = parts.headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     !matches!(site, None | Some(b"same-origin" | b"none"))
 }

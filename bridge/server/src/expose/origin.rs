@@ -44,15 +44,13 @@ pub(super) async fn answer(exposer: &Arc<Exposer>, parts: &Parts, key: &str) -> 
         let why = match place {
             Place::Nowhere => return unknown(&key),
             Place::Moving(why) => why,
-            Place::Elsewhere(peer) => {
-                match forward(exposer, parts, &peer, deadline, hold).await {
-                    Forwarded::Answer(response) => return response,
-                    Forwarded::Moving(why, back) => {
-                        hold = back;
-                        why
-                    }
+            Place::Elsewhere(peer) => match forward(exposer, parts, &peer, deadline, hold).await {
+                Forwarded::Answer(response) => return response,
+                Forwarded::Moving(why, back) => {
+                    hold = back;
+                    why
                 }
-            }
+            },
         };
         // A hop is not waited for: whoever asked will ask the right one next time.
         if deadline.hop || !deadline.wait(&mut wake, LOOK_AGAIN).await {
@@ -131,9 +129,7 @@ fn unknown(key: &str) -> Response<BoxBody> {
 }
 
 fn moving(key: &str, why: &str) -> Response<BoxBody> {
-    let detail = format!(
-        "The origin {} was not found, and not every partition could be looked at: {why}.",
-        key.escape_debug()
-    );
+    let detail =
+        format!("The origin {} was not found, and not every partition could be looked at: {why}.", key.escape_debug());
     respond::unavailable("The origin's partition may be changing hands", &detail)
 }

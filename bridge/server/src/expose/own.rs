@@ -20,13 +20,13 @@ use crate::metrics::{ORIGIN_LAST_DUMP, ORIGIN_SERIES, ORIGIN_UP};
 /// The own metrics of this moment, about these views.
 pub(super) fn dump(exposer: &Exposer, views: &[Arc<PartitionView>]) -> Arc<StoredDump> {
     let mut text = String::new();
-    if let Err(error) = TextEncoder::new().encode_utf8(&exposer.state.registry.gather(), &mut text)
-    {
+    if let Err(error) = TextEncoder::new().encode_utf8(&exposer.state.registry.gather(), &mut text) {
         tracing::error!(%error, "own metrics could not be written");
     }
     push_origins(&mut text, views);
     let none = Labels::default();
-    let options = ParseOptions::default();
+    // Our own text needs no limits: many origins must not cost all own metrics.
+    let options = ParseOptions { max_label_name: usize::MAX, max_label_value: usize::MAX, max_series: usize::MAX };
     match codec::parse(codec::Format::Text, text.as_bytes(), &options) {
         Ok(parsed) => Arc::new(StoredDump::build(&parsed, &none, false, &none)),
         Err(error) => {
@@ -43,12 +43,7 @@ fn push_origins(text: &mut String, views: &[Arc<PartitionView>]) {
     push_family(text, &ORIGIN_SERIES, views, |o| o.dump.as_ref().map_or(0.0, |d| d.series() as f64));
 }
 
-fn push_family(
-    text: &mut String,
-    def: &MetricDef,
-    views: &[Arc<PartitionView>],
-    value: impl Fn(&Origin) -> f64,
-) {
+fn push_family(text: &mut String, def: &MetricDef, views: &[Arc<PartitionView>], value: impl Fn(&Origin) -> f64) {
     let name = def.name;
     let _infallible = writeln!(text, "# HELP {name} {}\n# TYPE {name} gauge", def.help);
     for origin in views.iter().flat_map(|v| v.origins.values()) {

@@ -20,12 +20,7 @@ use crate::live::{Exposed, LivePartitions, Marker};
 /// How long until a waiting request looks again when nothing told it to.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-pub(super) async fn answer(
-    exposer: &Arc<Exposer>,
-    parts: &Parts,
-    topic: &str,
-    partition: i32,
-) -> Response<BoxBody> {
+pub(super) async fn answer(exposer: &Arc<Exposer>, parts: &Parts, topic: &str, partition: i32) -> Response<BoxBody> {
     let Some(mut hold) = exposer.hold("partition") else {
         return full(exposer);
     };

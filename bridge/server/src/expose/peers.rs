@@ -95,12 +95,7 @@ impl Peers {
         answer
     }
 
-    async fn fetch<T: DeserializeOwned>(
-        &self,
-        peer: &str,
-        path: &str,
-        patience: Duration,
-    ) -> Result<T, PeerError> {
+    async fn fetch<T: DeserializeOwned>(&self, peer: &str, path: &str, patience: Duration) -> Result<T, PeerError> {
         let url = self.url(peer, path)?;
         let headers = self.headers(patience);
         let fetched = self.client.get(&url, headers, patience, MAX_ANSWER).await;
@@ -133,7 +128,7 @@ fn well_formed(address: &str) -> bool {
     };
     let host_byte = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
     let bare = match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
-        Some(v6) => v6.bytes().all(|b| b.is_ascii_hexdigit() || b":.".contains(&b)) && v6 != "",
+        Some(v6) => v6.bytes().all(|b| b.is_ascii_hexdigit() || b":.".contains(&b)) && !v6.is_empty(),
         None => !host.is_empty() && host.bytes().all(host_byte),
     };
     bare && port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok()

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use flate2::write::GzEncoder;
@@ -21,7 +21,7 @@ use k2p_core::negotiate::{self, Coding};
 use k2p_runtime::http::{BoxBody, BoxError, empty};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tokio::time::timeout_at;
+use tokio::task::JoinHandle;
 
 use super::Exposer;
 use super::deadline::Deadline;
@@ -65,17 +65,14 @@ pub(super) async fn answer(
     let (tx, rx) = mpsc::channel(CHUNKS_WAITING);
     let whole = Arc::new(AtomicBool::new(false));
     *response.body_mut() = Rendered { rx, whole: whole.clone() }.boxed_unsync();
-    let pipe = Pipe {
-        tx,
-        handle: Handle::current(),
-        until: (Instant::now() + exposer.config.send_timeout).into(),
-    };
+    let mut pipe =
+        Pipe { tx, handle: Handle::current(), expiry: tokio::spawn(tokio::time::sleep(exposer.config.send_timeout)) };
     // Not awaited: the body is read while it is written. If it panics, `whole` stays
     // false and the reader sees the connection break.
     drop(tokio::task::spawn_blocking(move || {
         let _turn = turn;
         let sources = collect();
-        match write(&sources, format, encoding, &pipe) {
+        match write(&sources, format, encoding, &mut pipe) {
             Some(summary) => {
                 whole.store(true, Ordering::Release);
                 if let Some(done) = done {
@@ -103,14 +100,12 @@ fn describe(headers: &mut HeaderMap, format: Format, encoding: Coding) {
 }
 
 /// `None` if the reader went away.
-fn write(sources: &Sources, format: Format, encoding: Coding, pipe: &Pipe) -> Option<Summary> {
+fn write(sources: &Sources, format: Format, encoding: Coding, pipe: &mut Pipe) -> Option<Summary> {
     let mut compressor = Compressor::new(encoding).ok()?;
-    let summary = exposition::write(sources, format, &mut |chunk| {
-        match compressor.push(chunk) {
-            Ok(None) => ControlFlow::Continue(()),
-            Ok(Some(piece)) => pipe.send(piece),
-            Err(_) => ControlFlow::Break(()),
-        }
+    let summary = exposition::write(sources, format, &mut |chunk| match compressor.push(chunk) {
+        Ok(None) => ControlFlow::Continue(()),
+        Ok(Some(piece)) => pipe.send(piece),
+        Err(_) => ControlFlow::Break(()),
     });
     if summary.stopped {
         return None;
@@ -123,17 +118,32 @@ fn write(sources: &Sources, format: Format, encoding: Coding, pipe: &Pipe) -> Op
 struct Pipe {
     tx: mpsc::Sender<Bytes>,
     handle: Handle,
-    until: tokio::time::Instant,
+    /// Ends when the reader has had its time, or with the runtime. A task, because a
+    /// timer that is polled here would panic while the runtime shuts down.
+    expiry: JoinHandle<()>,
 }
 
 impl Pipe {
-    /// Waits for the reader, but not longer than `until`.
-    fn send(&self, piece: Bytes) -> ControlFlow<()> {
-        let sent = self.handle.block_on(timeout_at(self.until, self.tx.send(piece)));
+    /// Waits for the reader, but not longer than its time.
+    fn send(&mut self, piece: Bytes) -> ControlFlow<()> {
+        let (tx, expiry) = (&self.tx, &mut self.expiry);
+        let sent = self.handle.block_on(async {
+            tokio::select! {
+                biased;
+                sent = tx.send(piece) => sent.is_ok(),
+                _ = expiry => false,
+            }
+        });
         match sent {
-            Ok(Ok(())) => ControlFlow::Continue(()),
-            _ => ControlFlow::Break(()),
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
         }
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        self.expiry.abort();
     }
 }
 
@@ -148,10 +158,7 @@ impl Body for Rendered {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let whole = &self.whole.clone();
         self.rx.poll_recv(cx).map(|piece| match piece {
             Some(piece) => Some(Ok(Frame::data(piece))),
@@ -171,12 +178,8 @@ impl Compressor {
     fn new(encoding: Coding) -> io::Result<Compressor> {
         Ok(match encoding {
             Coding::Identity => Compressor::Identity,
-            Coding::Gzip => {
-                Compressor::Gzip(GzEncoder::new(Vec::new(), flate2::Compression::new(GZIP_LEVEL)))
-            }
-            Coding::Zstd => {
-                Compressor::Zstd(zstd::stream::write::Encoder::new(Vec::new(), ZSTD_LEVEL)?)
-            }
+            Coding::Gzip => Compressor::Gzip(GzEncoder::new(Vec::new(), flate2::Compression::new(GZIP_LEVEL))),
+            Coding::Zstd => Compressor::Zstd(zstd::stream::write::Encoder::new(Vec::new(), ZSTD_LEVEL)?),
         })
     }
 
@@ -224,10 +227,7 @@ impl Body for Passed {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if self.until.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Some(Err("the owner's answer took too long".into())));
         }

@@ -133,9 +133,11 @@ fn decode(segment: &str) -> Result<String, RouteError> {
 fn number(segment: &str) -> Result<i32, RouteError> {
     // Digits only: "+1" and "01" would be second names of one partition.
     let canonical = |n: &i32| *n >= 0 && n.to_string() == segment;
-    segment.parse().ok().filter(canonical).ok_or_else(|| {
-        RouteError::Malformed(format!("\"{}\" is no partition number", segment.escape_debug()))
-    })
+    segment
+        .parse()
+        .ok()
+        .filter(canonical)
+        .ok_or_else(|| RouteError::Malformed(format!("\"{}\" is no partition number", segment.escape_debug())))
 }
 
 #[cfg(test)]

@@ -75,11 +75,7 @@ pub(super) fn full(exposer: &Exposer) -> Response<BoxBody> {
 
 /// `GET /metrics?origin=`: everything live on this bridge and its own metrics; with
 /// matchers, the origins that one of them matches, and nothing else.
-pub(super) async fn all(
-    exposer: &Arc<Exposer>,
-    parts: &Parts,
-    query: &Query,
-) -> Response<BoxBody> {
+pub(super) async fn all(exposer: &Arc<Exposer>, parts: &Parts, query: &Query) -> Response<BoxBody> {
     // First of all: what this scrape sees is what was there when it arrived.
     let views = views(exposer);
     let selectors = match selectors(query) {
@@ -108,8 +104,7 @@ pub(super) async fn own(exposer: &Arc<Exposer>, parts: &Parts) -> Response<BoxBo
         return full(exposer);
     };
     let this = exposer.clone();
-    let collect: Collect =
-        Box::new(move || Sources::collect(Some(own::dump(&this, &views)), &[], None));
+    let collect: Collect = Box::new(move || Sources::collect(Some(own::dump(&this, &views)), &[], None));
     render::answer(exposer, parts, exposer.deadline(parts), hold, collect, None).await
 }
 

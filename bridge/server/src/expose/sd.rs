@@ -18,8 +18,7 @@ use super::{Exposer, respond};
 use crate::live::GroupMap;
 
 /// What stays as it is in one segment of a path: RFC 3986, unreserved.
-const SEGMENT: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A segment of a path, percent-encoded.
 pub(super) fn segment(text: &str) -> String {
@@ -95,8 +94,7 @@ fn by_origin(origins: &[OriginInfo], address: &str) -> Vec<Target> {
         ];
         // What begins with two underscores steers Prometheus: an origin must not.
         let theirs = origin.labels.iter().filter(|(name, _)| !name.starts_with("__"));
-        let mut labels: BTreeMap<String, String> =
-            theirs.map(|(n, v)| (n.clone(), v.clone())).collect();
+        let mut labels: BTreeMap<String, String> = theirs.map(|(n, v)| (n.clone(), v.clone())).collect();
         labels.extend(own.into_iter().map(|(n, v)| (n.to_owned(), v)));
         labels.entry("instance".to_owned()).or_insert_with(|| origin.key.clone());
         Target { targets: [address.to_owned()], labels }
@@ -106,11 +104,7 @@ fn by_origin(origins: &[OriginInfo], address: &str) -> Vec<Target> {
 
 /// The origins of every partition of the group, each from its owner; an error says
 /// which part is missing.
-async fn all_origins(
-    exposer: &Exposer,
-    group: &GroupMap,
-    patience: Duration,
-) -> Result<Vec<OriginInfo>, String> {
+async fn all_origins(exposer: &Exposer, group: &GroupMap, patience: Duration) -> Result<Vec<OriginInfo>, String> {
     let own = exposer.config.advertise_address.as_str();
     let mut answers = vec![PeerOrigins::here(exposer, None)];
     let peers = group.peers();
@@ -121,8 +115,7 @@ async fn all_origins(
     for answer in join_all(asked).await {
         answers.push(answer?);
     }
-    let seen: BTreeSet<(&str, i32)> =
-        answers.iter().flat_map(|a| &a.exposed).map(|(t, p)| (t.as_str(), *p)).collect();
+    let seen: BTreeSet<(&str, i32)> = answers.iter().flat_map(|a| &a.exposed).map(|(t, p)| (t.as_str(), *p)).collect();
     if let Some((topic, n)) = group.partitions.keys().find(|(t, p)| !seen.contains(&(&**t, *p))) {
         return Err(format!("{topic}/{n} is exposed by no bridge at the moment"));
     }

@@ -10,9 +10,8 @@ use prometheus::proto::MetricFamily;
 use prometheus::{GaugeVec, IntGauge, IntGaugeVec, Registry};
 
 use super::{
-    CACHE_BYTES, Clocks, GROUP_COMPLETE, GROUP_UNOWNED, LEASE_REMAINING, ORIGINS,
-    PARTITION_LAG_RECORDS, PARTITION_LAG_SECONDS, PARTITION_QUEUE_BYTES, PARTITION_QUEUE_CAPACITY,
-    PARTITION_STATE, SERIES, WAIT_REMAINING,
+    CACHE_BYTES, Clocks, GROUP_COMPLETE, GROUP_UNOWNED, LEASE_REMAINING, ORIGINS, PARTITION_LAG_RECORDS,
+    PARTITION_LAG_SECONDS, PARTITION_QUEUE_BYTES, PARTITION_QUEUE_CAPACITY, PARTITION_STATE, SERIES, WAIT_REMAINING,
 };
 use crate::live::{Exposed, GroupMap, LivePartition, LivePartitions, Marker, PartitionState};
 
@@ -29,11 +28,7 @@ impl StateCollector {
     /// A collector over `live`, to be registered.
     pub fn new(live: Arc<LivePartitions>, clocks: Clocks) -> Result<StateCollector, MetricsError> {
         let gauges = Gauges::new(&Registry::new())?;
-        Ok(StateCollector {
-            live,
-            clocks,
-            descs: gauges.descs(),
-        })
+        Ok(StateCollector { live, clocks, descs: gauges.descs() })
     }
 
     fn gather(&self) -> Result<Vec<MetricFamily>, MetricsError> {
@@ -112,9 +107,7 @@ impl Gauges {
             &self.complete,
             &self.unowned,
         ];
-        all.into_iter()
-            .flat_map(|c| c.desc().into_iter().cloned())
-            .collect()
+        all.into_iter().flat_map(|c| c.desc().into_iter().cloned()).collect()
     }
 
     fn fill_partition(&self, p: &LivePartition, now: MonoMs, wall: UnixMs) {
@@ -122,9 +115,7 @@ impl Gauges {
         let labels = [&*p.topic, number.as_str()];
         let current = p.state();
         for state in PartitionState::ALL {
-            let cell = self
-                .state
-                .with_label_values(&[&*p.topic, &number, state.as_str()]);
+            let cell = self.state.with_label_values(&[&*p.topic, &number, state.as_str()]);
             cell.set(i64::from(state == current));
         }
         if let Some(lag) = p.lag_records() {
@@ -134,25 +125,16 @@ impl Gauges {
             self.lag_seconds.with_label_values(&labels).set(seconds(ms));
         }
         let queued = p.queue_bytes.load(Ordering::Relaxed);
-        self.queue_bytes
-            .with_label_values(&labels)
-            .set(clamp(queued));
-        self.queue_capacity
-            .with_label_values(&labels)
-            .set(clamp(p.queue_capacity));
+        self.queue_bytes.with_label_values(&labels).set(clamp(queued));
+        self.queue_capacity.with_label_values(&labels).set(clamp(p.queue_capacity));
         let lease = p.lease_remaining(now).max(0);
         self.lease.with_label_values(&labels).set(seconds(lease));
-        self.wait
-            .with_label_values(&labels)
-            .set(seconds(p.wait_remaining(now)));
+        self.wait.with_label_values(&labels).set(seconds(p.wait_remaining(now)));
     }
 
     fn fill_topics(&self, live: &LivePartitions, exposed: &[Exposed]) {
-        let mut sums: BTreeMap<Arc<str>, (u64, u64, u64)> = live
-            .topics()
-            .into_iter()
-            .map(|(topic, _)| (topic, (0, 0, 0)))
-            .collect();
+        let mut sums: BTreeMap<Arc<str>, (u64, u64, u64)> =
+            live.topics().into_iter().map(|(topic, _)| (topic, (0, 0, 0))).collect();
         for Exposed { view, .. } in exposed {
             let sum = sums.entry(view.topic.clone()).or_default();
             sum.0 += view.origins.values().filter(|o| o.dump.is_some()).count() as u64;
@@ -160,20 +142,14 @@ impl Gauges {
             sum.2 += view.bytes;
         }
         for (topic, (origins, series, bytes)) in sums {
-            self.origins
-                .with_label_values(&[&*topic])
-                .set(clamp(origins));
+            self.origins.with_label_values(&[&*topic]).set(clamp(origins));
             self.series.with_label_values(&[&*topic]).set(clamp(series));
             self.bytes.with_label_values(&[&*topic]).set(clamp(bytes));
         }
     }
 
     fn fill_group(&self, group: &GroupMap) {
-        let unowned = group
-            .partitions
-            .values()
-            .filter(|o| o.marker != Marker::Held)
-            .count();
+        let unowned = group.partitions.values().filter(|o| o.marker != Marker::Held).count();
         self.complete.set(i64::from(group.complete));
         self.unowned.set(clamp(unowned as u64));
     }

@@ -50,7 +50,7 @@ pub(super) fn badge(tone: Tone, text: &str) -> String {
 
 /// A cell; `label` is the column's title, shown where the table is restacked.
 pub(super) fn cell(class: &str, label: &str, inner: &str) -> String {
-    format!("<td class=\"{class}\" data-label=\"{}\">{inner}</td>", esc(label))
+    format!("<td class=\"{class}\" data-label=\"{}\"><div>{inner}</div></td>", esc(label))
 }
 
 /// A table in a box of its own; `rows` are `<tr>`s.

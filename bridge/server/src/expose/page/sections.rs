@@ -1,13 +1,13 @@
 //! The sections of the page.
 use std::fmt::Write;
 
-use super::format::{bytes, count, duration};
-use super::html::{Tone, badge, cell, esc, table};
 use super::super::list::{Here, OriginInfo, PartitionInfo};
 use super::super::sd::{origin_path, segment};
 use super::Status;
-use k2p_core::merge::ConflictKind;
+use super::format::{bytes, count, duration};
+use super::html::{Tone, badge, cell, esc, table};
 use crate::live::{Marker, PartitionState};
+use k2p_core::merge::ConflictKind;
 
 /// The whole document.
 pub(super) fn render(status: &Status<'_>) -> String {
@@ -69,7 +69,9 @@ fn summary(status: &Status<'_>) -> String {
     for (name, value) in tiles {
         let _infallible = write!(out, "<div><dt>{name}</dt><dd>{value}</dd></div>");
     }
-    out + "</dl>\n</section>\n"
+    out + "</dl>\n<nav class=\"jump\" aria-label=\"On this page\"><a href=\"#partitions\">Partitions</a>\
+           <a href=\"#origins\">Origins</a><a href=\"#rejections\">Recent rejections</a></nav>\n\
+           </section>\n"
 }
 
 const PARTITION_COLUMNS: [(&str, &str); 8] = [
@@ -166,14 +168,8 @@ fn queue(here: &Here) -> String {
     format!("{full} <small>of {of}, {policy}</small>")
 }
 
-const ORIGIN_COLUMNS: [(&str, &str); 6] = [
-    ("", "Origin"),
-    ("", "State"),
-    ("num", "Age"),
-    ("num", "Series"),
-    ("num", "Dump"),
-    ("", "Partition"),
-];
+const ORIGIN_COLUMNS: [(&str, &str); 6] =
+    [("", "Origin"), ("", "State"), ("num", "Age"), ("num", "Series"), ("num", "Dump"), ("", "Partition")];
 
 fn origins(status: &Status<'_>) -> String {
     let page = &status.origins;
@@ -200,12 +196,7 @@ fn origin_row(o: &OriginInfo) -> String {
         (false, _) => badge(Tone::Quiet, "stale"),
     };
     let refused = o.last_refusal.as_deref().map(|r| format!("<p class=\"why\">{}</p>", esc(r)));
-    let name = format!(
-        "<a href=\"{}\">{}</a>{}",
-        esc(&origin_path(&o.key)),
-        esc(&o.key),
-        refused.unwrap_or_default()
-    );
+    let name = format!("<a href=\"{}\">{}</a>{}", esc(&origin_path(&o.key)), esc(&o.key), refused.unwrap_or_default());
     let explain = format!(
         "{}/{} <small><a href=\"/api/v1/explain?origin={}\">explain</a></small>",
         esc(&o.topic),
@@ -218,7 +209,7 @@ fn origin_row(o: &OriginInfo) -> String {
         cell("num", "Age", &duration((o.age_seconds * 1000.0) as i64)),
         cell("num", "Series", &count(o.series)),
         cell("num", "Dump", &bytes(o.dump_bytes)),
-        cell("mono", "Partition", &explain),
+        cell("place", "Partition", &explain),
     ];
     format!("<tr>{}</tr>", cells.concat())
 }
@@ -254,7 +245,7 @@ fn refusals(status: &Status<'_>) -> String {
             cell("", "Reason", &badge(Tone::Bad, &refusal.reason.replace('_', " "))),
             cell("name key", "Origin", &esc(&refusal.origin)),
             cell("detail", "What and why", &esc(&refusal.detail)),
-            cell("mono", "Record", &record),
+            cell("place", "Record", &record),
         ];
         let _infallible = write!(rows, "<tr>{}</tr>", cells.concat());
     }
@@ -267,6 +258,9 @@ fn refusals(status: &Status<'_>) -> String {
 
 const CONFLICT_COLUMNS: [(&str, &str); 3] = [("", "Kind"), ("", "Family"), ("", "Who says what")];
 
+/// One clash of two histograms brings many: the first ones tell the story.
+const CONFLICTS_SHOWN: usize = 10;
+
 /// What the origins disagree on; nothing, not even a title, where they agree.
 fn conflicts(status: &Status<'_>) -> String {
     let conflicts = &status.conflicts;
@@ -274,7 +268,7 @@ fn conflicts(status: &Status<'_>) -> String {
         return String::new();
     }
     let mut rows = String::new();
-    for conflict in conflicts.first() {
+    for conflict in conflicts.first().iter().take(CONFLICTS_SHOWN) {
         let cells = [
             cell("", "Kind", &badge(Tone::Busy, conflict.kind.as_str())),
             cell("name key", "Family", &esc(&conflict.family)),

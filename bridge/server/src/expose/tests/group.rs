@@ -118,7 +118,7 @@ async fn a_silent_owner_is_left_when_the_map_says_so() {
     let take_over = async {
         let _connection = silent.accept().await.unwrap();
         a.live.publish_group(map(&[(1, Some(b.address()))]));
-        std::future::pending::<()>().await
+        std::future::pending::<()>().await;
     };
     let answer = tokio::select! { answer = scrape => answer, () = take_over => unreachable!() };
     assert_eq!(answer.lines("up"), [UP_B]);

@@ -199,6 +199,7 @@ fn origin(key: &str, dump: Option<&str>) -> Origin {
     };
     Origin {
         key: key.into(),
+        record_key: key.as_bytes().into(),
         labels: labels.clone(),
         dump: dump.map(build),
         dump_time: WALL - 12_000,

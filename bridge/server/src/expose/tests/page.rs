@@ -65,7 +65,7 @@ async fn states_are_said_in_words() {
     for words in [">live<", ">catching up<", ">waiting, 5.0 s left<", ">fenced<", ">held elsewhere<"] {
         assert!(text.contains(words), "{words}");
     }
-    for words in ["released", "other:1", "this bridge", "stale", "1 of 4", "2 min", "1.2.3"] {
+    for words in ["released", "other:1", "this bridge", "stale", "1 of 4", "90 s", "1.2.3"] {
         assert!(text.contains(words), "{words}");
     }
     bridge.lease.store(NOW, Ordering::SeqCst);

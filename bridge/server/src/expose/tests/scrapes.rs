@@ -49,7 +49,7 @@ async fn formats_and_codings_are_negotiated() {
 #[tokio::test]
 async fn a_large_exposition_comes_whole_in_every_coding() {
     let bridge = Bridge::new();
-    let dump: String = (0..20_000).map(|i| format!("m{{i=\"{i}\"}} {i}\n")).collect();
+    let dump: String = (0..20_000).map(|i| format!("load{{i=\"{i}\"}} {i}\n")).collect();
     bridge.hold(0, &[(A, Some(&dump))]);
     for coding in ["identity", "gzip", "zstd"] {
         let headers = [("accept-encoding", coding)];
@@ -64,7 +64,7 @@ async fn a_large_exposition_comes_whole_in_every_coding() {
             "zstd" => String::from_utf8(zstd::decode_all(&body[..]).unwrap()).unwrap(),
             _ => String::from_utf8(body).unwrap(),
         };
-        assert_eq!(text.lines().filter(|l| l.starts_with("m{")).count(), 20_000, "{coding}");
+        assert_eq!(text.lines().filter(|l| l.starts_with("load{")).count(), 20_000, "{coding}");
     }
 }
 
@@ -140,7 +140,7 @@ async fn conflicts_are_counted_and_shown() {
 #[tokio::test]
 async fn too_many_scrapes_are_refused_and_counted() {
     let bridge = Bridge::with(|config| config.max_scrapes = 1);
-    let dump: String = (0..50_000).map(|i| format!("m{{i=\"{i}\"}} {i}\n")).collect();
+    let dump: String = (0..50_000).map(|i| format!("load{{i=\"{i}\"}} {i}\n")).collect();
     bridge.hold(0, &[(A, Some(&dump))]);
     // Its body is not read: it keeps its place.
     let slow = bridge.exposer.clone().handle(request("GET", "/metrics", &[])).await;
@@ -162,18 +162,18 @@ async fn too_many_scrapes_are_refused_and_counted() {
 #[tokio::test]
 async fn a_slow_reader_neither_delays_eviction_nor_sees_it() {
     let bridge = Bridge::new();
-    let dump: String = (0..50_000).map(|i| format!("m{{i=\"{i}\"}} {i}\n")).collect();
+    let dump: String = (0..50_000).map(|i| format!("load{{i=\"{i}\"}} {i}\n")).collect();
     bridge.hold(0, &[(A, Some(&dump))]);
     let slow = bridge.exposer.clone().handle(request("GET", "/metrics", &[])).await;
     bridge.live.remove(&TOPIC.into(), 0);
-    assert_eq!(bridge.get("/metrics").await.lines("m{"), [] as [&str; 0]);
-    assert_eq!(Answer::of(slow).await.lines("m{").len(), 50_000);
+    assert_eq!(bridge.get("/metrics").await.lines("load{"), [] as [&str; 0]);
+    assert_eq!(Answer::of(slow).await.lines("load{").len(), 50_000);
 }
 
 #[tokio::test]
 async fn a_body_that_takes_too_long_is_broken_off_and_never_looks_whole() {
     let bridge = Bridge::with(|config| config.send_timeout = Duration::from_millis(50));
-    let dump: String = (0..50_000).map(|i| format!("m{{i=\"{i}\"}} {i}\n")).collect();
+    let dump: String = (0..50_000).map(|i| format!("load{{i=\"{i}\"}} {i}\n")).collect();
     bridge.hold(0, &[(A, Some(&dump))]);
     let slow = bridge.exposer.clone().handle(request("GET", "/metrics", &[])).await;
     let metrics = &bridge.exposer.state.metrics;
