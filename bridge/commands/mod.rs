@@ -60,6 +60,6 @@ pub fn kafka_config(args: &crate::cli::KafkaArgs, group: Option<&str>) -> Result
         };
         properties.insert(name.to_owned(), value.to_owned());
     }
-    k2p_runtime::kafka::KafkaConfig::new(brokers, group, properties)
+    k2p_runtime::kafka::KafkaConfig::new(brokers, group, properties, k2p_runtime::kafka::KafkaTimings::default())
         .map_err(|faults| Failure::Usage(faults.0.iter().map(ToString::to_string).collect()))
 }

@@ -8,9 +8,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 /// The suffixes that samples add to the name of their family in any text format.
-const SUFFIXES: [&[u8]; 8] = [
-    b"_bucket", b"_count", b"_sum", b"_total", b"_created", b"_info", b"_gcount", b"_gsum",
-];
+const SUFFIXES: [&[u8]; 8] = [b"_bucket", b"_count", b"_sum", b"_total", b"_created", b"_info", b"_gcount", b"_gsum"];
 
 /// The last line of an OpenMetrics dump.
 pub(crate) const EOF_LINE: &[u8] = b"# EOF\n";
@@ -149,10 +147,7 @@ fn sample_name(line: &[u8]) -> Option<&[u8]> {
     if let Some(inside) = line.strip_prefix(b"{") {
         return quoted(inside.trim_ascii_start());
     }
-    let end = line
-        .iter()
-        .position(|b| *b == b'{' || b.is_ascii_whitespace())
-        .unwrap_or(line.len());
+    let end = line.iter().position(|b| *b == b'{' || b.is_ascii_whitespace()).unwrap_or(line.len());
     (end > 0).then(|| &line[..end])
 }
 
@@ -202,14 +197,29 @@ mod tests {
             ("a 1\nb 2\n", false, &["a 1\n", "b 2\n"]),
             ("a 1\nb 2", false, &["a 1\n", "b 2\n"]),
             ("a{x=\"1\"} 1\nb 2\na{x=\"2\"} 3\n", false, &["a{x=\"1\"} 1\na{x=\"2\"} 3\n", "b 2\n"]),
-            ("# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_sum 1\nh_count 1\nh2 1\n", false,
-             &["# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_sum 1\nh_count 1\n", "h2 1\n"]),
-            ("# HELP a x\n# TYPE a gauge\na 1\n# a comment\n# HELP b y\nb 1\n", false,
-             &["# HELP a x\n# TYPE a gauge\na 1\n# a comment\n", "# HELP b y\nb 1\n"]),
-            ("# TYPE c counter\n# UNIT c seconds\nc_total 1 # {t=\"x\"} 1\nc_created 2\n# TYPE d gauge\nd 1\n# EOF\n", true,
-             &["# TYPE c counter\n# UNIT c seconds\nc_total 1 # {t=\"x\"} 1\nc_created 2\n# EOF\n", "# TYPE d gauge\nd 1\n# EOF\n"]),
-            ("# TYPE \"a b\" gauge\n{\"a b\"} 1\n{\"a b\",x=\"1\"} 2\nc 1\n", false,
-             &["# TYPE \"a b\" gauge\n{\"a b\"} 1\n{\"a b\",x=\"1\"} 2\n", "c 1\n"]),
+            (
+                "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_sum 1\nh_count 1\nh2 1\n",
+                false,
+                &["# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_sum 1\nh_count 1\n", "h2 1\n"],
+            ),
+            (
+                "# HELP a x\n# TYPE a gauge\na 1\n# a comment\n# HELP b y\nb 1\n",
+                false,
+                &["# HELP a x\n# TYPE a gauge\na 1\n# a comment\n", "# HELP b y\nb 1\n"],
+            ),
+            (
+                "# TYPE c counter\n# UNIT c seconds\nc_total 1 # {t=\"x\"} 1\nc_created 2\n# TYPE d gauge\nd 1\n# EOF\n",
+                true,
+                &[
+                    "# TYPE c counter\n# UNIT c seconds\nc_total 1 # {t=\"x\"} 1\nc_created 2\n# EOF\n",
+                    "# TYPE d gauge\nd 1\n# EOF\n",
+                ],
+            ),
+            (
+                "# TYPE \"a b\" gauge\n{\"a b\"} 1\n{\"a b\",x=\"1\"} 2\nc 1\n",
+                false,
+                &["# TYPE \"a b\" gauge\n{\"a b\"} 1\n{\"a b\",x=\"1\"} 2\n", "c 1\n"],
+            ),
             ("# nothing yet\na 1\n", false, &["# nothing yet\n", "a 1\n"]),
             ("{\"a\\\"b\"} 1\n{broken\n", false, &["{\"a\\\"b\"} 1\n{broken\n"]),
         ];

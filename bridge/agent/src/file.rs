@@ -108,12 +108,7 @@ pub(crate) fn look(path: &Path) -> Result<Option<Version>, FileError> {
 
 /// Reads `version` of the file, whole. A version that is refused for good is marked
 /// as handled in `watch`; one that changed meanwhile is left for the next poll.
-pub(crate) fn read(
-    path: &Path,
-    version: Version,
-    watch: &mut Watch,
-    limit: u64,
-) -> Result<Vec<u8>, FileError> {
+pub(crate) fn read(path: &Path, version: Version, watch: &mut Watch, limit: u64) -> Result<Vec<u8>, FileError> {
     if version.size > limit {
         watch.handled(version);
         let size = version.size;
@@ -121,15 +116,13 @@ pub(crate) fn read(
     }
     let mut file = File::open(path)?;
     let mut body = Vec::with_capacity(version.size as usize + 1);
-    file.by_ref()
-        .take(version.size + 1)
-        .read_to_end(&mut body)?;
+    file.by_ref().take(version.size + 1).read_to_end(&mut body)?;
     if Version::of(&file.metadata()?) != version || body.len() as u64 != version.size {
         return Err(FileError::Changed);
     }
     watch.handled(version);
     let eof = cut::ends_with_eof(&body);
-    if watch.open_metrics && !eof || !eof && body.last() != Some(&b'\n') {
+    if !eof && (watch.open_metrics || body.last() != Some(&b'\n')) {
         // Should the writer have changed to plain text, the next version is taken.
         let eof = std::mem::take(&mut watch.open_metrics);
         return Err(FileError::Unfinished { eof });
@@ -144,13 +137,7 @@ mod tests {
     use super::*;
 
     fn version(n: u64) -> Version {
-        Version {
-            device: 1,
-            inode: 1,
-            size: n,
-            seconds: 10,
-            nanos: 5_999_999,
-        }
+        Version { device: 1, inode: 1, size: n, seconds: 10, nanos: 5_999_999 }
     }
 
     #[test]

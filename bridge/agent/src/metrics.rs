@@ -51,11 +51,8 @@ const ERRORS: MetricDef = MetricDef::counter(
     "Records that could not be queued or that Kafka did not acknowledge.",
     &["reason"],
 );
-const QUEUE_BYTES: MetricDef = MetricDef::gauge(
-    "kafka2prom_agent_queue_bytes",
-    "Bytes of the values that wait for Kafka's acknowledgement.",
-    &[],
-);
+const QUEUE_BYTES: MetricDef =
+    MetricDef::gauge("kafka2prom_agent_queue_bytes", "Bytes of the values that wait for Kafka's acknowledgement.", &[]);
 const QUEUE_CAPACITY: MetricDef = MetricDef::gauge(
     "kafka2prom_agent_queue_capacity_bytes",
     "Bytes that may wait for Kafka; what does not fit is dropped (queue_full).",

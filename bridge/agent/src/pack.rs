@@ -37,11 +37,7 @@ impl Shape {
 pub(crate) enum PackError {
     /// Cutting by family was not enough, or is not possible.
     #[error("{what} has {bytes} bytes compressed, a record may have {limit}")]
-    TooLarge {
-        what: String,
-        bytes: usize,
-        limit: usize,
-    },
+    TooLarge { what: String, bytes: usize, limit: usize },
     /// The compressor failed (out of memory).
     #[error("zstd: {0}")]
     Zstd(String),

@@ -21,12 +21,8 @@ use crate::config::Config;
 use crate::metrics::{AgentMetrics, DropReason};
 use crate::pack::{self, PackError, Shape};
 
-/// What may wait for Kafka, unless the user's properties say otherwise.
-const QUEUE_KBYTES: u64 = 64 * 1024;
 /// Room for key and headers beside a value of the largest size.
 const OVERHEAD_BYTES: u64 = 64 * 1024;
-/// librdkafka's own default.
-const MESSAGE_BYTES: u64 = 1_000_000;
 
 /// A dump as it was taken.
 #[derive(Debug)]
@@ -115,12 +111,8 @@ fn classify(error: &KafkaError) -> (&'static str, DropReason) {
     match error.rdkafka_error_code() {
         Some(RDKafkaErrorCode::QueueFull) => ("queue_full", DropReason::QueueFull),
         Some(RDKafkaErrorCode::MessageSizeTooLarge) => ("too_large", DropReason::TooLarge),
-        Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) => {
-            ("shutdown", DropReason::Shutdown)
-        }
-        Some(RDKafkaErrorCode::MessageTimedOut | RDKafkaErrorCode::RequestTimedOut) => {
-            ("timed_out", lost)
-        }
+        Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) => ("shutdown", DropReason::Shutdown),
+        Some(RDKafkaErrorCode::MessageTimedOut | RDKafkaErrorCode::RequestTimedOut) => ("timed_out", lost),
         Some(
             RDKafkaErrorCode::UnknownTopic
             | RDKafkaErrorCode::UnknownTopicOrPartition
@@ -147,15 +139,13 @@ pub(crate) struct Shipper {
 
 impl Shipper {
     /// Connects in the background: Kafka may be away.
-    pub(crate) fn new(
-        config: &Config,
-        metrics: AgentMetrics,
-        log: Arc<KafkaLog>,
-    ) -> Result<Shipper, KafkaError> {
+    pub(crate) fn new(config: &Config, metrics: AgentMetrics, log: Arc<KafkaLog>) -> Result<Shipper, KafkaError> {
         let mut client = config.kafka.producer_config();
-        let queue = prefer(&mut client, "queue.buffering.max.kbytes", QUEUE_KBYTES);
-        metrics.queue_capacity.set(i64::try_from(queue * 1024).unwrap_or(i64::MAX));
-        prefer(&mut client, "message.max.bytes", MESSAGE_BYTES.max(config.record_bytes + OVERHEAD_BYTES));
+        metrics.queue_capacity.set(number(&client, "queue.buffering.max.kbytes") * 1024);
+        let record = i64::try_from(config.record_bytes + OVERHEAD_BYTES).unwrap_or(i64::MAX);
+        if number(&client, "message.max.bytes") < record {
+            client.set("message.max.bytes", record.to_string());
+        }
         let producer = client.create_with_context(Context { metrics, log })?;
         Ok(Shipper {
             producer,
@@ -226,10 +216,8 @@ impl Shipper {
         }
         let bytes = i64::try_from(value.len()).unwrap_or(i64::MAX);
         let ticket = Box::new(Ticket { flight: Arc::clone(flight), bytes });
-        let record = BaseRecord::with_opaque_to(&self.topic, ticket)
-            .key(origin.canonical())
-            .payload(value)
-            .headers(all);
+        let record =
+            BaseRecord::with_opaque_to(&self.topic, ticket).key(origin.canonical()).payload(value).headers(all);
         let context = self.context();
         context.metrics.queue_bytes.add(bytes);
         let Err((error, _)) = self.producer.send(record) else {
@@ -256,13 +244,9 @@ impl Shipper {
     }
 }
 
-/// Sets a property unless the user did, and says what holds.
-fn prefer(client: &mut ClientConfig, key: &str, value: u64) -> u64 {
-    if let Some(set) = client.get(key).and_then(|v| v.parse().ok()) {
-        return set;
-    }
-    client.set(key, value.to_string());
-    value
+/// A numeric property; 0 if it is not set.
+fn number(client: &ClientConfig, key: &str) -> i64 {
+    client.get(key).and_then(|value| value.parse().ok()).unwrap_or(0)
 }
 
 /// One life of this producer: never the same text twice, also not for two agents of

@@ -3,8 +3,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
-use hyper::{HeaderMap, StatusCode};
 use hyper::header::{HeaderName, HeaderValue};
+use hyper::{HeaderMap, StatusCode};
 use k2p_core::compress::{Encoding, decompress};
 use k2p_runtime::clock::unix_ms;
 use k2p_runtime::http::client::{ClientError, Fetched, HttpClient};
@@ -154,7 +154,7 @@ async fn decode(fetched: Fetched, limit: usize) -> Result<Vec<u8>, ScrapeError> 
         return Ok(fetched.body.to_vec());
     }
     let work = tokio::task::spawn_blocking(move || {
-        decompress(encoding, &fetched.body, limit).map(|body| body.into_owned())
+        decompress(encoding, &fetched.body, limit).map(std::borrow::Cow::into_owned)
     });
     match work.await {
         Ok(Ok(body)) => Ok(body),

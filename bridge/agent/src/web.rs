@@ -24,7 +24,9 @@ fn answer(method: &Method, path: &str, registry: &Registry) -> Response<BoxBody>
             Ok(text) => http::text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text),
             Err(error) => http::problem(StatusCode::INTERNAL_SERVER_ERROR, "No metrics", &error.to_string(), None),
         },
-        _ => http::problem(StatusCode::NOT_FOUND, "Not found", "The agent has /metrics, /-/healthy and /-/ready.", None),
+        _ => {
+            http::problem(StatusCode::NOT_FOUND, "Not found", "The agent has /metrics, /-/healthy and /-/ready.", None)
+        }
     }
 }
 

@@ -292,7 +292,8 @@ async fn a_target_that_gives_no_dump_is_counted_and_comes_back() {
     config.dump_bytes = 1000;
     let up = format!("kafka2prom_agent_source_up{{source=\"{}\"}}", target.url);
     let agent = Agent::start(config);
-    let faults: [(&str, fn(&mut Play)); 4] = [
+    type Fault = fn(&mut Play);
+    let faults: [(&str, Fault); 4] = [
         ("status", |p| p.status = 500),
         ("not_a_dump", |p| p.content_type = "text/html"),
         ("too_large", |p| p.body = "x".repeat(1001)),
@@ -303,7 +304,7 @@ async fn a_target_that_gives_no_dump_is_counted_and_comes_back() {
     ];
     let good = target.play.lock().unwrap().clone();
     for (result, fault) in faults {
-        target.set(|p| fault(p));
+        target.set(fault);
         agent.until(&format!("kafka2prom_agent_scrapes_total{{result=\"{result}\"}}"), |n| n > 0.0).await;
         agent.until(&up, |n| n == 0.0).await;
         target.set(|p| *p = good.clone());

@@ -11,7 +11,7 @@ use k2p_core::codec::Format;
 use k2p_core::labels::Labels;
 use k2p_core::ownership;
 use k2p_runtime::config::{Section, format_duration, parse_host_port, parse_listen_address};
-use k2p_runtime::kafka::{KafkaConfig, KafkaConfigError, Subject};
+use k2p_runtime::kafka::{KafkaConfig, KafkaConfigError, KafkaTimings, Subject};
 
 use crate::consume::Topic;
 use crate::expose::RouteMode;
@@ -125,7 +125,7 @@ fn kafka(root: &Section<'_>, flags: &Flags, errors: &mut Vec<String>) -> Option<
         }
         return None;
     };
-    match KafkaConfig::new(&brokers, Some(&group), properties) {
+    match KafkaConfig::new(&brokers, Some(&group), properties, KafkaTimings::default()) {
         Ok(config) => Some(config),
         Err(faults) => {
             for fault in faults.0 {

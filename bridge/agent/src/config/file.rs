@@ -3,12 +3,12 @@ use std::time::Duration;
 
 use k2p_core::labels::Labels;
 use k2p_runtime::config::{Section, parse_listen_address};
-use k2p_runtime::kafka::KafkaConfig;
+use k2p_runtime::kafka::{KafkaConfig, Subject};
 
 use super::source::{self, Fault};
 use super::{
-    Config, DEFAULT_DUMP_BYTES, DEFAULT_INTERVAL, DEFAULT_POLL, DEFAULT_RECORD_BYTES,
-    DEFAULT_TIMEOUT, DEFAULT_TOPIC, FileSource, MIN_INTERVAL, Target,
+    Config, DEFAULT_DUMP_BYTES, DEFAULT_FLUSH, DEFAULT_INTERVAL, DEFAULT_POLL, DEFAULT_RECORD_BYTES, DEFAULT_TIMEOUT,
+    DEFAULT_TOPIC, FileSource, MIN_INTERVAL, Target,
 };
 
 /// The longest interval and poll: beyond it somebody mistook the unit.
@@ -74,7 +74,16 @@ impl Config {
             |text| parse_listen_address(text).map_err(|e| e.to_string()),
         );
         let kafka = kafka?;
-        valid.then_some(Config { kafka, topic, targets, files, dump_bytes, record_bytes, listen_address })
+        valid.then_some(Config {
+            kafka,
+            topic,
+            targets,
+            files,
+            dump_bytes,
+            record_bytes,
+            listen_address,
+            flush_timeout: DEFAULT_FLUSH,
+        })
     }
 }
 
@@ -92,12 +101,15 @@ fn kafka(section: &Section<'_>, valid: &mut bool) -> Option<KafkaConfig> {
         return None;
     }
     let brokers = section.string("brokers")?;
-    match KafkaConfig::new(&brokers, None, properties) {
+    match super::kafka(&brokers, properties) {
         Ok(kafka) => Some(kafka),
         Err(faults) => {
             for fault in &faults.0 {
-                let key = if fault.property.is_some() { "properties" } else { "brokers" };
-                section.error(key, &fault.message, &fault.remedy);
+                let (key, message) = match &fault.subject {
+                    Subject::Brokers | Subject::Group => ("brokers", fault.message.clone()),
+                    Subject::Property(name) => ("properties", format!("{name}: {}", fault.message)),
+                };
+                section.error(key, &message, &fault.remedy);
             }
             *valid = false;
             None

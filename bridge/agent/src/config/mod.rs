@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use k2p_core::labels::Labels;
-use k2p_runtime::kafka::KafkaConfig;
+use k2p_runtime::kafka::{KafkaConfig, KafkaConfigErrors, KafkaTimings, Subject};
 
 use source::Fault;
 
@@ -25,6 +25,8 @@ pub const DEFAULT_DUMP_BYTES: u64 = 64 << 20;
 /// The largest value of a record: with key and headers it stays below Kafka's default
 /// `message.max.bytes`, and below what Event Hubs takes.
 pub const DEFAULT_RECORD_BYTES: u64 = 900_000;
+/// How long the end waits for Kafka's acknowledgements.
+pub const DEFAULT_FLUSH: Duration = Duration::from_secs(5);
 /// The `job` of a target that is given none.
 pub const DEFAULT_JOB: &str = "agent";
 
@@ -71,6 +73,8 @@ pub struct Config {
     pub record_bytes: u64,
     /// Where the agent's own `/metrics` and `/-/healthy` are served; `None`: nowhere.
     pub listen_address: Option<String>,
+    /// How long the end may wait for Kafka's acknowledgements.
+    pub flush_timeout: Duration,
 }
 
 /// What the flags say, word for word.
@@ -122,33 +126,22 @@ impl Config {
     /// Everything that is wrong, one line each: the flag, what is wrong with its value,
     /// and what to write instead.
     pub fn validate(raw: RawConfig) -> Result<Config, Vec<String>> {
-        let mut errors = Vec::new();
-        let mut note = |flag: &str, value: &str, fault: Fault| {
-            errors.push(format!("{flag} {value}: {}; {}", fault.what, fault.remedy));
-        };
-        let mut pairs = Vec::new();
-        for text in &raw.labels {
-            match source::pairs(text).and_then(|p| source::labels(&p).map(|_| p)) {
-                Ok(some) => pairs.extend(some),
-                Err(fault) => note("--label", text, fault),
-            }
-        }
-        let common = source::labels(&pairs).unwrap_or_else(|fault| {
-            note("--label", "", fault);
-            Labels::default()
-        });
+        let mut errors = Errors::default();
+        let common = errors.common_labels(&raw.labels);
         let timeout = raw.timeout.unwrap_or(DEFAULT_TIMEOUT.min(raw.interval));
         if raw.interval < MIN_INTERVAL || timeout.is_zero() || timeout > raw.interval {
             let what = format!("intervals start at {MIN_INTERVAL:?}, and a scrape must end before the next begins");
             let remedy = "choose an interval that is not shorter than the timeout";
-            note("--interval", &format!("{:?}", raw.interval), Fault { what, remedy });
+            errors.note("--interval", &format!("{:?}", raw.interval), &Fault { what, remedy });
         }
         let mut targets = Vec::new();
         for text in &raw.scrape {
             let (url, labels) = source::split_labels(text);
             match target(url, labels, &common) {
-                Ok((url, origin)) => targets.push(Target { url, origin, interval: raw.interval, timeout, compression: true }),
-                Err(fault) => note("--scrape", text, fault),
+                Ok((url, origin)) => {
+                    targets.push(Target { url, origin, interval: raw.interval, timeout, compression: true });
+                }
+                Err(fault) => errors.note("--scrape", text, &fault),
             }
         }
         let mut files = Vec::new();
@@ -156,42 +149,84 @@ impl Config {
             let (path, labels) = source::split_labels(text);
             match file_source(path, labels, &common) {
                 Ok((path, origin)) => files.push(FileSource { path, origin, poll: raw.poll }),
-                Err(fault) => note("--file", text, fault),
+                Err(fault) => errors.note("--file", text, &fault),
             }
         }
+        errors.whole(&raw, &targets, &files);
+        let kafka = kafka(&raw.brokers, raw.properties).map_err(|faults| errors.kafka(&faults));
+        match kafka {
+            Ok(kafka) if errors.0.is_empty() => Ok(Config {
+                kafka,
+                topic: raw.topic,
+                targets,
+                files,
+                dump_bytes: DEFAULT_DUMP_BYTES,
+                record_bytes: DEFAULT_RECORD_BYTES,
+                listen_address: raw.listen_address,
+                flush_timeout: DEFAULT_FLUSH,
+            }),
+            _ => Err(errors.0),
+        }
+    }
+}
+
+/// The lines that say what is wrong with the flags.
+#[derive(Default)]
+struct Errors(Vec<String>);
+
+impl Errors {
+    fn note(&mut self, flag: &str, value: &str, fault: &Fault) {
+        self.0.push(format!("{flag} {value}: {}; {}", fault.what, fault.remedy));
+    }
+
+    fn common_labels(&mut self, flags: &[String]) -> Labels {
+        let mut pairs = Vec::new();
+        for text in flags {
+            match source::pairs(text).and_then(|p| source::labels(&p).map(|_| p)) {
+                Ok(some) => pairs.extend(some),
+                Err(fault) => self.note("--label", text, &fault),
+            }
+        }
+        source::labels(&pairs).unwrap_or_else(|fault| {
+            self.note("--label", &flags.join(" --label "), &fault);
+            Labels::default()
+        })
+    }
+
+    /// What only shows when all flags are seen together.
+    fn whole(&mut self, raw: &RawConfig, targets: &[Target], files: &[FileSource]) {
         if raw.scrape.is_empty() && raw.files.is_empty() {
-            errors.push("nothing to ship; give --scrape URL or --file PATH".to_owned());
+            self.0.push("nothing to ship; give --scrape URL or --file PATH".to_owned());
         }
         if let Some(fault) = topic_fault(&raw.topic) {
-            errors.push(format!("--kafka.topic {}: {}; {}", raw.topic, fault.what, fault.remedy));
+            self.note("--kafka.topic", &raw.topic, &fault);
         }
-        for (first, second) in duplicates(&targets, &files) {
-            errors.push(format!("{second}: it has the same labels as {first}; give one of them another instance or job"));
+        for (first, second) in duplicates(targets, files) {
+            let remedy = "give one of them another instance or job";
+            self.0.push(format!("{second}: it has the same labels as {first}; {remedy}"));
         }
-        let kafka = match KafkaConfig::new(&raw.brokers, None, raw.properties) {
-            Ok(kafka) => kafka,
-            Err(faults) => {
-                errors.extend(faults.0.iter().map(|e| format!("--kafka.brokers: {e}")));
-                return Err(errors);
-            }
-        };
-        if !errors.is_empty() {
-            return Err(errors);
-        }
-        Ok(Config {
-            kafka,
-            topic: raw.topic,
-            targets,
-            files,
-            dump_bytes: DEFAULT_DUMP_BYTES,
-            record_bytes: DEFAULT_RECORD_BYTES,
-            listen_address: raw.listen_address,
-        })
+    }
+
+    fn kafka(&mut self, faults: &KafkaConfigErrors) {
+        self.0.extend(faults.0.iter().map(|e| match e.subject {
+            Subject::Brokers => format!("--kafka.{e}"),
+            _ => format!("Kafka {e}"),
+        }));
     }
 }
 
 /// Scrapes cost the target: not ten a second.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The agent's client settings. Values are compressed by the agent, each on its own:
+/// Kafka's compression of whole batches would cost twice and gain nothing.
+fn kafka(brokers: &str, mut properties: BTreeMap<String, String>) -> Result<KafkaConfig, KafkaConfigErrors> {
+    if !properties.contains_key("compression.type") {
+        properties.entry("compression.codec".to_owned()).or_insert_with(|| "none".to_owned());
+    }
+    let kafka = KafkaConfig::new(brokers, None, properties, KafkaTimings::default())?;
+    Ok(kafka.with_client_id("kafka2prom-agent"))
+}
 
 fn target(url: &str, labels: &str, common: &Labels) -> Result<(String, Labels), Fault> {
     let own = source::labels(&source::pairs(labels)?)?;

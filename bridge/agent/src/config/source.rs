@@ -92,17 +92,11 @@ pub(super) fn labels(pairs: &[(String, String)]) -> Result<Labels, Fault> {
             return Err(Fault::new(what, "give it one, or leave the label out"));
         }
     }
-    Labels::from_pairs(pairs.iter().cloned())
-        .map_err(|e| Fault::new(e.to_string(), "give each label once"))
+    Labels::from_pairs(pairs.iter().cloned()).map_err(|e| Fault::new(e.to_string(), "give each label once"))
 }
 
 /// The labels of an origin: its own win over the agent's, and those over the defaults.
-pub(super) fn origin(
-    job: &str,
-    instance: &str,
-    common: &Labels,
-    own: &Labels,
-) -> Result<Labels, Fault> {
+pub(super) fn origin(job: &str, instance: &str, common: &Labels, own: &Labels) -> Result<Labels, Fault> {
     let defaults = [("job".to_owned(), job.to_owned()), ("instance".to_owned(), instance.to_owned())];
     let all = labels(&defaults)?.with(common).with(own);
     if all.canonical().len() > MAX_KEY_BYTES {

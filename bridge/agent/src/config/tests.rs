@@ -96,7 +96,8 @@ fn read(yaml: &str) -> (Option<Config>, String) {
 
 #[test]
 fn the_file_makes_a_configuration() {
-    let (config, errors) = read("\
+    let (config, errors) = read(
+        "\
 kafka: {brokers: \"a:9092\", group: g, properties: {}}
 agent:
   topic: t
@@ -109,7 +110,8 @@ agent:
     - {path: /var/lib/orders.prom, labels: {instance: h1}, poll: 2s}
   limits: {dump_bytes: 1MiB, record_bytes: 100KB}
 web: {listen_address: \"127.0.0.1:9527\"}
-");
+",
+    );
     assert_eq!(errors, "");
     let config = config.unwrap();
     let spark = &config.targets[0];
@@ -127,7 +129,10 @@ fn the_file_is_refused_with_line_and_remedy() {
     let cases = [
         ("  topic: t\n", "nothing to ship"),
         ("  scrape: [{url: \"a:1\"}]\n", "k2p.yml:3:18: agent.scrape[0].url: it has no scheme"),
-        ("  labels: {le: x}\n  scrape: [{url: \"http://a\"}]\n", "k2p.yml:3:11: agent.labels: the label \"le\" is reserved"),
+        (
+            "  labels: {le: x}\n  scrape: [{url: \"http://a\"}]\n",
+            "k2p.yml:3:11: agent.labels: the label \"le\" is reserved",
+        ),
         ("  scrape: [{labels: {}}]\n", "agent.scrape[0].url is missing"),
         ("  files: [{path: /}]\n", "agent.files[0].path: it names no file"),
         ("  scrape: [{url: \"http://a\", interval: 1s, timeout: 2s}]\n", "the timeout is longer than the interval"),
