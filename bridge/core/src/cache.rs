@@ -350,11 +350,10 @@ impl PartitionCache {
                 }
             }
         }
-        let finished = self
-            .unfinished
-            .get(key)
-            .is_some_and(|a| a.progress.finished());
-        let Some(assembly) = self.unfinished.remove(key).filter(|_| finished) else {
+        let unfinished = self.unfinished.get(key);
+        let finished = unfinished.is_some_and(|a| a.progress.finished());
+        let assembly = finished.then(|| self.unfinished.remove(key)).flatten();
+        let Some(assembly) = assembly else {
             return Applied {
                 incomplete,
                 ..applied(key, at.offset, Outcome::Pending)

@@ -10,6 +10,7 @@ pub mod cache;
 pub mod codec;
 pub mod compress;
 pub mod conflate;
+pub mod decode;
 pub mod envelope;
 pub mod exposition;
 pub mod labels;

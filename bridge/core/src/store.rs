@@ -10,6 +10,7 @@
 pub(crate) mod pairs;
 
 mod collide;
+mod created;
 mod structure;
 
 use std::collections::HashSet;
@@ -124,8 +125,7 @@ impl StoredDump {
         let mut collider = Collider::new(origin, honor_labels, fixed);
         let utf8_origin = pairs::pairs(origin.canonical()).any(|p| p.quoted());
         let mut duplicates = 0;
-        let mut families: Vec<StoredFamily> = parsed
-            .families
+        let mut families: Vec<StoredFamily> = created::bring_home(&parsed.families)
             .iter()
             .map(|family| store_family(family, &mut collider, utf8_origin, &mut duplicates))
             .collect();

@@ -3,7 +3,7 @@ use std::borrow::Cow;
 
 use super::config::CacheConfig;
 use crate::codec::{self, Format};
-use crate::compress::Encoding;
+use crate::compress::decompress;
 use crate::labels::Labels;
 use crate::model::{Rejection, SampleReason};
 use crate::parts::{Piece, join};
@@ -42,7 +42,7 @@ pub(crate) fn read(
 
 fn body<'a>(limit: usize, pieces: &[Piece<'a>]) -> Result<Cow<'a, [u8]>, Refusal> {
     if let [only] = pieces {
-        return decompress(only.encoding, only.body, limit);
+        return Ok(decompress(only.encoding, only.body, limit)?);
     }
     let mut whole = Vec::new();
     for piece in pieces {
@@ -69,17 +69,4 @@ fn check_labels(config: &CacheConfig, labels: &Labels) -> Result<(), Refusal> {
         return Err(Refusal::new(RecordReason::LabelTooLong, detail));
     }
     Ok(())
-}
-
-/// Stands in until `compress::decompress` is there: what is compressed is refused.
-fn decompress(encoding: Encoding, body: &[u8], limit: usize) -> Result<Cow<'_, [u8]>, Refusal> {
-    if encoding != Encoding::Identity {
-        let detail = format!("{} is not read by this build", encoding.as_str());
-        return Err(Refusal::new(RecordReason::BadEncoding, detail));
-    }
-    if body.len() > limit {
-        let detail = format!("{} bytes, at most {limit} are taken", body.len());
-        return Err(Refusal::new(RecordReason::TooLarge, detail));
-    }
-    Ok(Cow::Borrowed(body))
 }

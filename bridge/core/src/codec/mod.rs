@@ -48,6 +48,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::compress::Encoding;
 use crate::model::{Parsed, Rejection};
 use crate::reason::{RecordReason, Refusal};
 
@@ -85,8 +86,14 @@ pub enum FormatError {
     /// The header names a format that is not read.
     #[error("content-type {0:?} is not read: send text/plain or application/openmetrics-text")]
     Unknown(String),
-    /// Neither header nor default, and the body is no text.
-    #[error("the body is binary and has no content-type: send the header, or set the topic's format")]
+    /// No header says so, but the body is compressed.
+    #[error("the body is {}, but no content-encoding says so: send that header", encoding.as_str())]
+    Compressed {
+        /// What its magic says.
+        encoding: Encoding,
+    },
+    /// No header, and the body is no text.
+    #[error("the body is binary and has no content-type: send that header, and text")]
     Binary,
 }
 
@@ -94,6 +101,7 @@ impl From<FormatError> for Refusal {
     fn from(error: FormatError) -> Refusal {
         let reason = match error {
             FormatError::Unknown(_) => RecordReason::UnknownFormat,
+            FormatError::Compressed { .. } => RecordReason::BadEncoding,
             FormatError::Binary => RecordReason::NotADump,
         };
         Refusal::new(reason, error.to_string())
@@ -105,7 +113,11 @@ impl From<FormatError> for Refusal {
 ///
 /// # Errors
 /// A header that names another format; a body that is no text and has no header.
-pub fn detect(content_type: Option<&str>, body: &[u8], default: Option<Format>) -> Result<Format, FormatError> {
+pub fn detect(
+    content_type: Option<&str>,
+    body: &[u8],
+    default: Option<Format>,
+) -> Result<Format, FormatError> {
     if let Some(header) = content_type.map(str::trim).filter(|h| !h.is_empty()) {
         return named(header, body, default);
     }
@@ -134,6 +146,9 @@ fn sniff(body: &[u8], default: Option<Format>) -> Result<Format, FormatError> {
     let trimmed = body.trim_ascii_end();
     if trimmed == b"# EOF" || trimmed.ends_with(b"\n# EOF") {
         return Ok(Format::OpenMetrics);
+    }
+    if let Some(encoding) = Encoding::by_magic(body) {
+        return Err(FormatError::Compressed { encoding });
     }
     if binary(&body[..body.len().min(1024)]) {
         return Err(FormatError::Binary);
@@ -167,7 +182,11 @@ pub struct ParseOptions {
 
 impl Default for ParseOptions {
     fn default() -> Self {
-        ParseOptions { max_label_name: 1024, max_label_value: 64 * 1024, max_series: 200_000 }
+        ParseOptions {
+            max_label_name: 1024,
+            max_label_value: 64 * 1024,
+            max_series: 200_000,
+        }
     }
 }
 
@@ -175,7 +194,9 @@ impl Default for ParseOptions {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DumpError {
     /// An OpenMetrics dump without its `# EOF`.
-    #[error("the OpenMetrics dump does not end with `# EOF`: it was cut off, or is of another format")]
+    #[error(
+        "the OpenMetrics dump does not end with `# EOF`: it was cut off, or is of another format"
+    )]
     Truncated,
     /// More series than allowed.
     #[error(
@@ -245,7 +266,11 @@ pub struct Lines {
 ///
 /// # Errors
 /// [`DumpError`]: the dump is refused whole.
-pub fn parse<'a>(format: Format, body: &'a [u8], options: &ParseOptions) -> Result<Parsed<'a>, DumpError> {
+pub fn parse<'a>(
+    format: Format,
+    body: &'a [u8],
+    options: &ParseOptions,
+) -> Result<Parsed<'a>, DumpError> {
     parse_counted(format, body, options).map(|(parsed, _)| parsed)
 }
 
@@ -262,7 +287,10 @@ pub fn parse_counted<'a>(
         Ok(done) => Ok(done),
         Err(Stop::Dump(error)) => Err(error),
         // Lenient collectors keep rejections and go on.
-        Err(Stop::Fault(rejection)) => Err(DumpError::NotADump { line: rejection.line, first: rejection.detail }),
+        Err(Stop::Fault(rejection)) => Err(DumpError::NotADump {
+            line: rejection.line,
+            first: rejection.detail,
+        }),
     }
 }
 
@@ -270,7 +298,11 @@ pub fn parse_counted<'a>(
 ///
 /// # Errors
 /// The first fault, with its place; also a limit that is exceeded.
-pub fn parse_strict<'a>(format: Format, body: &'a [u8], options: &ParseOptions) -> Result<Parsed<'a>, Rejection> {
+pub fn parse_strict<'a>(
+    format: Format,
+    body: &'a [u8],
+    options: &ParseOptions,
+) -> Result<Parsed<'a>, Rejection> {
     match run(format, body, Collector::new(format, true, body, options)) {
         Ok((parsed, _)) => Ok(parsed),
         Err(Stop::Fault(rejection)) => Err(rejection),
@@ -278,7 +310,11 @@ pub fn parse_strict<'a>(format: Format, body: &'a [u8], options: &ParseOptions) 
     }
 }
 
-fn run<'a>(format: Format, body: &'a [u8], mut collector: Collector<'a, '_>) -> Result<(Parsed<'a>, Lines), Stop> {
+fn run<'a>(
+    format: Format,
+    body: &'a [u8],
+    mut collector: Collector<'a, '_>,
+) -> Result<(Parsed<'a>, Lines), Stop> {
     match format {
         Format::Text => text::read(body, &mut collector)?,
         Format::OpenMetrics => openmetrics::read(body, &mut collector)?,

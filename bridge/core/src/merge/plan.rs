@@ -199,7 +199,8 @@ impl<'s> Merged<'s> {
             };
         }
         let named = match self.kind {
-            Counter => has_base(&self.name, "_total"),
+            // `a_total_total`: readers differ on which of the two belongs to the name.
+            Counter => has_base(&self.name, "_total") && !self.name.ends_with("_total_total"),
             Info => has_base(&self.name, "_info"),
             _ => true,
         };

@@ -119,24 +119,30 @@ impl Point {
         let bound = match own {
             None => None,
             Some(name) => match pairs(line.labels).find(|p| p.name() == name) {
-                Some(pair) => number(&pair.value()).filter(|b| !b.is_nan()),
+                // Infinity has one spelling.
+                Some(pair) if pair.raw_value == "+Inf" => Some(f64::INFINITY),
+                Some(pair) => number(&pair.value()).filter(|b| b.is_finite()),
                 None => None,
             },
         };
         let counted = !value.is_nan() && value >= 0.0;
+        let whole = counted && value.is_finite() && value.fract() == 0.0;
         match (kind, suffix) {
             (MetricType::Counter, "_total") => {
                 self.main = true;
                 counted
             }
-            (MetricType::Summary, "") => bound.is_some_and(|b| (0.0..=1.0).contains(&b)),
+            (MetricType::Summary, "") => {
+                let negative = value < 0.0;
+                !negative && bound.is_some_and(|b| (0.0..=1.0).contains(&b))
+            }
             (MetricType::Histogram | MetricType::GaugeHistogram, "_bucket") => {
-                bound.is_some_and(|b| counted && self.bucket(b, value))
+                bound.is_some_and(|b| whole && self.bucket(b, value))
             }
             (MetricType::Histogram | MetricType::Summary, "_count")
             | (MetricType::GaugeHistogram, "_gcount") => {
                 self.count = Some(value);
-                counted
+                whole
             }
             (MetricType::Histogram | MetricType::Summary, "_sum") => {
                 self.sum = Some(value);
@@ -169,7 +175,10 @@ impl Point {
             MetricType::Histogram => {
                 self.buckets_agree() && self.sum.is_none_or(|_| !self.negative_bound)
             }
-            MetricType::GaugeHistogram => self.buckets_agree(),
+            MetricType::GaugeHistogram => {
+                let negative_sum = self.sum.is_some_and(|sum| sum < 0.0);
+                self.buckets_agree() && (!negative_sum || self.negative_bound)
+            }
             _ => true,
         }
     }
@@ -273,7 +282,7 @@ mod tests {
                 true,
                 GaugeHistogram,
                 "g",
-                "g_bucket{le=\"+Inf\"} 2\ng_gcount 2\ng_gsum -1",
+                "g_bucket{le=\"-1\"} 2\ng_bucket{le=\"+Inf\"} 2\ng_gcount 2\ng_gsum -1",
             ),
             (
                 true,
