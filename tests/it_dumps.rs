@@ -48,8 +48,9 @@ fn read_texts(bodies: &[&[u8]]) -> Result<Vec<Result<Reading, String>>, Missing>
     oracle::read_all(&bodies.iter().map(|body| (Syntax::Text, *body)).collect::<Vec<_>>())
 }
 
-/// What the bridge shows of its origins, in one format.
-fn scrape(bridge: &Service, syntax: Syntax) -> Result<Values, String> {
+/// What the bridge shows of its origins, in one format: `series` of them, or an
+/// error that costs no start of the reader.
+fn scrape(bridge: &Service, syntax: Syntax, series: usize) -> Result<Values, String> {
     let accept = match syntax {
         Syntax::Text => "text/plain;version=0.0.4",
         Syntax::OpenMetrics => "application/openmetrics-text;version=1.0.0",
@@ -57,6 +58,11 @@ fn scrape(bridge: &Service, syntax: Syntax) -> Result<Values, String> {
     let answer = http::get(&bridge.url("/metrics"), &[("accept", accept)])?;
     if answer.status != 200 {
         return Err(format!("status {}: {}", answer.status, answer.text()));
+    }
+    let text = answer.text();
+    let shown = text.lines().filter(|line| !line.starts_with('#') && !line.starts_with("kafka2prom_")).count();
+    if shown != series {
+        return Err(format!("{shown} series, not {series}"));
     }
     let is_openmetrics = answer.header("content-type").starts_with("application/openmetrics-text");
     assert_eq!(is_openmetrics, syntax == Syntax::OpenMetrics, "{}", answer.header("content-type"));
@@ -68,8 +74,10 @@ fn scrape(bridge: &Service, syntax: Syntax) -> Result<Values, String> {
 /// Waits until a text scrape shows exactly this, and an OpenMetrics scrape too.
 #[track_caller]
 fn wait_shown(bridge: &Service, expected: &Values) {
-    eventually_ok("the scrape shows what went in", LONG, || compare::same(expected, &scrape(bridge, Syntax::Text)?));
-    let openmetrics = scrape(bridge, Syntax::OpenMetrics).unwrap();
+    eventually_ok("the scrape shows what went in", LONG, || {
+        compare::same(expected, &scrape(bridge, Syntax::Text, expected.len())?)
+    });
+    let openmetrics = scrape(bridge, Syntax::OpenMetrics, expected.len()).unwrap();
     compare::same(expected, &openmetrics).unwrap_or_else(|e| panic!("as OpenMetrics: {e}"));
 }
 
@@ -161,11 +169,9 @@ fn an_openmetrics_dump_keeps_its_names_in_both_formats() {
 #[test]
 fn an_invalid_line_costs_the_line_and_not_the_dump() {
     let Some(kafka) = require(Kafka::shared()) else { return };
-    let (topic, bridge) = {
-        // Nothing is started where the reader is missing.
-        let Some(_) = require(read_texts(&[])) else { return };
-        bridge_on(kafka)
-    };
+    // Nothing is started where the reader is missing.
+    let Some(_) = require(read_texts(&[])) else { return };
+    let (topic, bridge) = bridge_on(kafka);
     let mut expected = Values::new();
     let mut refused = 0;
     for dump in dumps::nasty() {

@@ -92,15 +92,20 @@ fn a_broker_of_ones_own_stops_freezes_and_comes_back_with_its_data() {
 }
 
 #[test]
-fn three_nodes_survive_the_death_of_one() {
+fn three_nodes_survive_the_death_of_the_one_that_coordinates() {
     let Some(mut kafka) = require(Kafka::three_nodes(KafkaVersion::V4)) else { return };
     kafka.create_topic("t", 3, &[("min.insync.replicas", "2")]);
     let to_all = [0, 1, 2].map(|p| Record::new("k", "v").on_partition(p));
     kafka.produce("t", &to_all);
-    kafka.node(1).kill();
+    kafka.commit("group", "t", 0, &Committed { offset: 1, metadata: "before".into() });
+    let first = eventually("the group has a coordinator", LONG, || kafka.coordinator("group"));
+    kafka.node_with_id(first).kill();
     kafka.produce("t", &to_all);
     let counts: Vec<usize> = (0..3).map(|p| kafka.read_all("t", p).len()).collect();
     assert_eq!(counts, [2, 2, 2]);
+    assert_eq!(kafka.committed("group", "t", 1)[&0].metadata, "before");
+    let second = eventually("another coordinates", LONG, || kafka.coordinator("group").filter(|&id| id != first));
+    assert!((1..=3).contains(&second));
 }
 
 /// A client of the shared broker behind the proxy, and its id.

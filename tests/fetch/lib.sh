@@ -2,7 +2,7 @@
 # two runs at once do not tread on each other. Sourced, never run.
 
 # Downloads only, never results: deleting this directory costs time, nothing else.
-K2P_CACHE=${K2P_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kafka2prom}
+K2P_CACHE=${K2P_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/kafka2prom}
 export K2P_CACHE
 
 say() { printf '==> %s\n' "$*" >&2; }

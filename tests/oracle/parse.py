@@ -1,6 +1,6 @@
 """Reads expositions with prometheus_client, the reference reader.
 
-usage: parse.py (text|openmetrics FILE)...
+usage: parse.py [(text|openmetrics) FILE]...
 
 Writes one line of JSON per file: {"families": [[name, type, help]...],
 "samples": [[name, {label: value}, value, timestamp in seconds or null]...]} in the
@@ -33,7 +33,7 @@ def read(syntax, path):
 
 
 def main(arguments):
-    if not arguments or len(arguments) % 2:
+    if len(arguments) % 2:
         sys.exit(__doc__)
     for syntax, path in zip(arguments[::2], arguments[1::2]):
         try:

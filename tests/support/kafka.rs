@@ -192,9 +192,18 @@ impl Kafka {
         &self.chaos
     }
 
-    /// The nodes, in the order of their ids, which start at 1.
+    /// A node by its place; its id is one more.
     pub fn node(&mut self, index: usize) -> &mut Node {
         &mut self.nodes[index]
+    }
+
+    /// A node by its id, as [`Kafka::leader`] and [`Kafka::coordinator`] give it.
+    ///
+    /// # Panics
+    /// Where no node has it.
+    pub fn node_with_id(&mut self, id: i32) -> &mut Node {
+        let found = self.nodes.iter_mut().find(|node| i32::try_from(node.id) == Ok(id));
+        found.expect("the cluster has this node")
     }
 
     /// Stops all nodes in good order, as an operator would.

@@ -17,6 +17,8 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// One answer; a moved leader or coordinator is asked again.
 const ANSWER: Duration = Duration::from_secs(5);
 
+const OFFSETS: &str = "__consumer_offsets";
+
 /// A record to produce.
 #[derive(Debug, Clone, Default)]
 pub struct Record {
@@ -165,6 +167,26 @@ impl Kafka {
             let led = found.iter().filter(|p| p.leader() >= 0).count();
             (led == usize::try_from(partitions).ok()?).then_some(())
         });
+    }
+
+    /// The id of the node that leads a partition, as the cluster says now; `None`
+    /// while there is none.
+    pub fn leader(&self, topic: &str, partition: i32) -> Option<i32> {
+        let client: BaseConsumer = self.config().create().ok()?;
+        let metadata = client.fetch_metadata(Some(topic), ANSWER).ok()?;
+        let found = metadata.topics().first()?.partitions().iter().find(|p| p.id() == partition)?;
+        (found.leader() >= 0).then(|| found.leader())
+    }
+
+    /// The id of the node that coordinates a group, once the group has been used: it
+    /// leads the partition of the offsets topic that Java's `String.hashCode` of the
+    /// group's name gives.
+    pub fn coordinator(&self, group: &str) -> Option<i32> {
+        let client: BaseConsumer = self.config().create().ok()?;
+        let metadata = client.fetch_metadata(Some(OFFSETS), ANSWER).ok()?;
+        let partitions = i32::try_from(metadata.topics().first()?.partitions().len()).ok()?;
+        let hash = group.encode_utf16().fold(0_i32, |h, c| h.wrapping_mul(31).wrapping_add(i32::from(c)));
+        self.leader(OFFSETS, (hash & i32::MAX).checked_rem(partitions)?)
     }
 
     /// A producer with Kafka's batch compression (`none gzip snappy lz4 zstd`).
