@@ -25,12 +25,14 @@
 //! `_total`, a NaN counter, a histogram without `+Inf`. Such a family is `unknown`
 //! there; that is no conflict and not counted.
 mod conflict;
+mod merged;
 mod plan;
 mod suspects;
 
 use std::sync::Arc;
 
 pub use conflict::{Conflict, ConflictKind, Conflicts};
+pub(crate) use merged::origin_name;
 pub(crate) use plan::{Compare, Output, Part, Plan, Select};
 
 use crate::labels::Labels;
@@ -42,7 +44,9 @@ use crate::view::{Origin, PartitionView};
 /// One dump to be shown.
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
-    /// The origin's key; empty for the bridge's own metrics.
+    /// The bridge's own metrics.
+    pub(crate) own: bool,
+    /// The origin's key.
     pub(crate) key: Arc<str>,
     /// The labels injected.
     pub(crate) labels: Labels,
@@ -79,6 +83,7 @@ impl Sources {
             all.insert(
                 0,
                 Source {
+                    own: true,
                     key: Arc::from(""),
                     labels: Labels::default(),
                     dump,
@@ -116,6 +121,7 @@ impl Sources {
 fn source(origin: &Origin) -> Option<Source> {
     let dump = origin.dump.clone()?;
     Some(Source {
+        own: false,
         key: origin.key.clone(),
         labels: origin.labels.clone(),
         dump,

@@ -240,7 +240,7 @@ fn older_dumps_of_a_rewind_are_not_read() {
         .for_each(|rec| rec.with_raw(|raw| conflator.push(OwnedRecord::copy(raw))));
     let mut words = Vec::new();
     conflator.flush(&mut cache, now(0), &mut |_, applied| {
-        words.push(word(&applied))
+        words.push(word(&applied));
     });
     let older = ["dropped older"; 4].map(str::to_owned);
     assert_eq!(words[..4], older);

@@ -24,12 +24,13 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use crate::merge::{Conflicts, Output, Part, Plan, Select, Sources};
+use crate::merge::{ConflictKind, Conflicts, Output, Part, Plan, Select, Sources, origin_name};
 use crate::store::StoredSample;
 use chunks::Chunks;
 use seen::Seen;
 
 pub use chunks::CHUNK_BYTES;
+pub(crate) use openmetrics::keyword;
 
 /// An exposition format that this bridge writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -249,9 +250,9 @@ impl Writer<'_, '_> {
     }
 
     fn left_out(&mut self, output: &Output<'_>, source: u32, sample: &StoredSample<'_>) {
-        let key = &self.sources.all[source as usize].key;
+        let key = origin_name(self.sources, source);
         let conflicts = &mut self.plan.conflicts;
-        conflicts.add(crate::merge::ConflictKind::Series, &output.name, || {
+        conflicts.add(ConflictKind::Series, &output.name, || {
             let series = format!("{}{{{}}}", sample.name, sample.labels);
             format!("{series} of {key} was written already for another series: left out")
         });

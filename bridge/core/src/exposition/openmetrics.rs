@@ -8,7 +8,8 @@ use crate::store::StoredSample;
 /// What ends every exposition.
 pub(super) const END: &[u8] = b"# EOF\n";
 
-fn keyword(kind: MetricType) -> &'static str {
+/// The TYPE keyword.
+pub(crate) fn keyword(kind: MetricType) -> &'static str {
     match kind {
         MetricType::Counter => "counter",
         MetricType::Gauge => "gauge",
