@@ -130,8 +130,9 @@ impl PartitionCache {
         self.live = live;
     }
 
-    /// Takes over what an earlier owner knew of origins; what this cache knows already
-    /// and newer stays. Entries whose key cannot be read are left out.
+    /// Takes over what an earlier owner knew of origins. To be called before the first
+    /// record: an origin that is known already stays as it is. Entries whose key cannot
+    /// be read are left out.
     pub fn seed(&mut self, entries: impl IntoIterator<Item = CatalogueEntry>, now: Now) {
         for entry in entries {
             let Ok(identity) = self.identity(&entry.record_key) else {

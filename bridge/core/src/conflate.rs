@@ -151,21 +151,18 @@ impl Conflator {
             .map(|(r, h)| r.raw(h))
             .collect();
         let mut results: Vec<Option<Applied>> = raws.iter().map(|_| None).collect();
-        let groups = group(cache, &raws, now);
+        let (groups, keyless) = group(cache, &raws, now);
         let newcomers = groups.iter().filter(|g| !cache.is_living(&g.identity.key));
-        if !cache.has_room_for(newcomers.count()) {
-            for (raw, result) in raws.iter().zip(&mut results) {
-                *result = Some(cache.apply(raw, now));
-            }
-        } else {
-            for (raw, result) in raws.iter().zip(&mut results) {
-                // A key that cannot be read belongs to no group.
-                if cache.identity(raw.key.unwrap_or_default()).is_err() {
-                    *result = Some(cache.apply(raw, now));
-                }
+        if cache.has_room_for(newcomers.count()) {
+            for at in keyless {
+                results[at] = Some(cache.apply(&raws[at], now));
             }
             for group in groups {
                 self.settle(cache, &raws, &group, &mut results, now);
+            }
+        } else {
+            for (raw, result) in raws.iter().zip(&mut results) {
+                *result = Some(cache.apply(raw, now));
             }
         }
         for (record, result) in records.iter().zip(results) {
@@ -215,13 +212,14 @@ struct Group {
     log_times: Vec<UnixMs>,
 }
 
-/// By origin, in the order of their first records.
-fn group(cache: &mut PartitionCache, raws: &[RawRecord<'_>], now: Now) -> Vec<Group> {
-    let mut groups: Vec<Group> = Vec::new();
+/// By origin, in the order of their first records; and those whose key cannot be read.
+fn group(cache: &mut PartitionCache, raws: &[RawRecord<'_>], now: Now) -> (Vec<Group>, Vec<usize>) {
+    let (mut groups, mut keyless): (Vec<Group>, _) = (Vec::new(), Vec::new());
     let mut index: HashMap<Arc<str>, usize> = HashMap::new();
     for (i, raw) in raws.iter().enumerate() {
         let log_time = cache.log_reaches(raw.timestamp, now);
         let Ok(identity) = cache.identity(raw.key.unwrap_or_default()) else {
+            keyless.push(i);
             continue;
         };
         let at = *index.entry(identity.key.clone()).or_insert_with(|| {
@@ -235,5 +233,5 @@ fn group(cache: &mut PartitionCache, raws: &[RawRecord<'_>], now: Now) -> Vec<Gr
         groups[at].records.push(i);
         groups[at].log_times.push(log_time);
     }
-    groups
+    (groups, keyless)
 }

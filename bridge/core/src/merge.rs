@@ -12,9 +12,9 @@
 //! - **Help.** The first one counts, by the order of the origins' keys; the bridge's
 //!   own metrics come before all origins. A UNIT is written only where nobody disagrees.
 //! - **Name.** One origin's histogram `foo` has a sample `foo_count`, another origin's
-//!   counter is called `foo_count`: both are written without a type, as above. In
-//!   OpenMetrics a counter `foo_total` also claims `foo`, `foo_created`; an info
-//!   `foo_info` also claims `foo`.
+//!   counter is called `foo_count`: the histogram is cut into its sample names as above,
+//!   and where one of them is the other family's name, that has no type either. Counted
+//!   once for each family that is cut.
 //! - **Series.** The first one counts, and in a histogram or summary the first one's
 //!   whole label set, so that no scrape sees a mix. Two origins with different values
 //!   of one injected label cannot have a series in common, so that only the others
@@ -22,8 +22,10 @@
 //!   body's label won (`honor_labels`).
 //!
 //! OpenMetrics cannot say everything that the text format can: a counter without
-//! `_total`, a NaN counter, a histogram without `+Inf`. Such a family is `unknown`
-//! there; that is no conflict and not counted.
+//! `_total`, a NaN counter, a histogram without `+Inf`; a counter `foo_total` beside a
+//! gauge `foo` (Go's `go_memstats_alloc_bytes`), since the counter is called `foo` there
+//! and takes `foo_created`, too. Such a family is `unknown`: that is no conflict of
+//! origins and not counted.
 mod conflict;
 mod merged;
 mod plan;

@@ -253,6 +253,18 @@ struct Builder {
 }
 
 impl Builder {
+    fn with_room_for(family: &Family<'_>) -> Builder {
+        let exemplar = |s: &Sample<'_>| s.exemplar.map_or(0, str::len);
+        let samples = family.samples.iter();
+        let text = samples.map(|s| s.labels.len() + s.value.len() + exemplar(s));
+        Builder {
+            text: String::with_capacity(text.sum()),
+            spans: Vec::with_capacity(family.samples.len()),
+            timestamps: Vec::with_capacity(family.samples.len()),
+            ..Builder::default()
+        }
+    }
+
     fn push(&mut self, sample: &Sample<'_>, labels: &str, injected: u32) {
         let name = self.name(&sample.name);
         self.text.push_str(labels);
@@ -292,7 +304,7 @@ fn store_family(
     utf8_origin: bool,
     duplicates: &mut u64,
 ) -> StoredFamily {
-    let mut builder = Builder::default();
+    let mut builder = Builder::with_room_for(family);
     let mut traits = FamilyTraits {
         utf8: utf8_origin || !is_legacy_metric_name(&family.name),
         ..FamilyTraits::default()
@@ -311,17 +323,11 @@ fn store_family(
             continue;
         }
         traits.overridden |= met.injected != 0;
-        traits.utf8 |= quoted_name(&met.labels);
+        traits.utf8 |= met.quoted;
         builder.push(sample, &met.labels, met.injected);
     }
     let stored = finish(family, builder, traits);
     stored.with_structure()
-}
-
-/// A quoted label name stands at the beginning or after a comma; a value's closing
-/// quote never does, but a comma inside a value may, hence the walk.
-fn quoted_name(labels: &str) -> bool {
-    (labels.starts_with('"') || labels.contains(",\"")) && pairs::pairs(labels).any(|p| p.quoted())
 }
 
 fn finish(family: &Family<'_>, builder: Builder, traits: FamilyTraits) -> StoredFamily {

@@ -177,6 +177,56 @@ fn bad_records_are_refused_with_their_reason() {
 }
 
 #[test]
+fn compressed_bodies() {
+    use std::io::Write;
+    let text = "m 1\n".repeat(10) + "n 2\n";
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(text.as_bytes()).unwrap();
+    let gzip = gzip.finish().unwrap();
+    let zstd = zstd::bulk::compress(text.as_bytes(), 1).unwrap();
+    let snappy = snap::raw::Encoder::new()
+        .compress_vec(text.as_bytes())
+        .unwrap();
+    for (encoding, body) in [("gzip", gzip), ("zstd", zstd), ("snappy", snappy)] {
+        for (limit, expected) in [(44, "accepted 2"), (43, "refused too_large")] {
+            let limits = Limits {
+                dump_bytes: limit,
+                ..Limits::default()
+            };
+            let mut rec = Rec::new(0, A, 0, "").header("content-encoding", encoding);
+            rec.value = body.clone();
+            let mut cache = cache(limited(limits));
+            assert_eq!(word(&apply(&mut cache, &rec, 0)), expected, "{encoding}");
+            rec.value.truncate(body.len() - 3);
+            rec.offset = 1;
+            assert!(
+                word(&apply(&mut cache, &rec, 0)).starts_with("refused "),
+                "{encoding}"
+            );
+        }
+    }
+    // Each part by itself.
+    let part = |offset, header, encoding: &str, value: Vec<u8>| {
+        let mut rec = Rec::new(offset, A, 0, "")
+            .part(header)
+            .header("content-encoding", encoding);
+        rec.value = value;
+        rec
+    };
+    let zstd = zstd::bulk::compress(b"m 1\n", 1).unwrap();
+    plain(
+        &[
+            (part(0, "1/2;x", "zstd", zstd), "pending"),
+            (
+                part(1, "2/2;x", "identity", b"n 2\n".to_vec()),
+                "accepted 2",
+            ),
+        ],
+        "m{i=\"a\"} 1\nn{i=\"a\"} 2",
+    );
+}
+
+#[test]
 fn keys_that_are_no_label_sets() {
     let fixed = CacheConfig {
         fixed: Labels::parse(r#"region="eu",instance="f""#).unwrap(),

@@ -191,24 +191,29 @@ impl<'s> Merged<'s> {
         has.then_some(created)
     }
 
-    /// The names that a family of several sample names claims for itself alone.
-    pub(super) fn claims(&self, format: Format) -> Vec<String> {
+    /// The names that a family of several sample names claims for itself alone, and
+    /// whether another family of that name is a conflict of origins: where only
+    /// OpenMetrics claims the name, it is that format which cannot say both.
+    pub(super) fn claims(&self, format: Format) -> Vec<(String, bool)> {
         use MetricType::{Counter, GaugeHistogram, Histogram, Info, Summary};
         let Form::Whole(kind) = self.form else {
             return Vec::new();
         };
-        let suffixes: &[&str] = match (format.is_openmetrics(), kind) {
-            (false, Histogram) => &["", "_bucket", "_sum", "_count"],
-            (false, Summary) => &["", "_sum", "_count"],
-            (true, Counter) => &["", "_total", "_created"],
-            (true, Histogram) => &["", "_bucket", "_sum", "_count", "_created"],
-            (true, Summary) => &["", "_sum", "_count", "_created"],
-            (true, GaugeHistogram) => &["", "_bucket", "_gsum", "_gcount"],
-            (true, Info) => &["", "_info"],
-            _ => &[],
+        let (both, openmetrics): (&[&str], &[&str]) = match kind {
+            Counter => (&[], &["", "_total", "_created"]),
+            Histogram => (&["", "_bucket", "_sum", "_count"], &["_created"]),
+            Summary => (&["", "_sum", "_count"], &["_created"]),
+            GaugeHistogram => (&["", "_bucket", "_gsum", "_gcount"], &[]),
+            Info => (&[], &["", "_info"]),
+            _ => (&[], &[]),
         };
         let base = self.base(kind);
-        suffixes.iter().map(|s| format!("{base}{s}")).collect()
+        let name = |suffix: &str, counted| (format!("{base}{suffix}"), counted);
+        let mut all: Vec<_> = both.iter().map(|s| name(s, true)).collect();
+        if format.is_openmetrics() {
+            all.extend(openmetrics.iter().map(|s| name(s, false)));
+        }
+        all
     }
 
     pub(super) fn compare(&self, sources: &Sources, format: Format) -> Compare {

@@ -99,46 +99,72 @@ fn narrow(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
 }
 
-/// Cuts every family that has a written name in common with one of several samples.
+/// Cuts every family of several sample names that has one of them in common with another
+/// family. A family of one name needs no cutting: where it meets a part of a cut one,
+/// [`join_same_names`] takes its type.
 fn cut_clashing(
     merged: &mut [Merged<'_>],
     sources: &Sources,
     format: Format,
     conflicts: &mut Conflicts,
 ) {
-    let mut owners: HashMap<String, Vec<usize>> = HashMap::new();
+    let mut owners: BTreeMap<String, Vec<(usize, bool)>> = BTreeMap::new();
     for (i, family) in merged.iter().enumerate() {
-        for name in family.claims(format) {
-            owners.entry(name).or_default().push(i);
+        for (name, counted) in family.claims(format) {
+            owners.entry(name).or_default().push((i, counted));
         }
     }
-    let mut clashing: BTreeMap<usize, (String, usize)> = BTreeMap::new();
-    let mut clash = |name: &str, a: usize, b: usize| {
-        clashing.entry(a).or_insert_with(|| (name.to_owned(), b));
-        clashing.entry(b).or_insert_with(|| (name.to_owned(), a));
+    if owners.is_empty() {
+        return;
+    }
+    let mut clashing: BTreeMap<usize, Clash> = BTreeMap::new();
+    let mut clash = |(cut, counted): (usize, bool), other: usize, name: &str| {
+        let known = clashing.entry(cut).or_insert_with(|| Clash {
+            name: name.to_owned(),
+            other,
+            counted,
+        });
+        known.counted |= counted;
     };
     for (name, claimants) in &owners {
-        for other in claimants.iter().skip(1) {
-            clash(name, claimants[0], *other);
+        for (i, mine) in claimants.iter().enumerate() {
+            let other = if i == 0 {
+                claimants.get(1)
+            } else {
+                claimants.first()
+            };
+            if let Some((other, _)) = other {
+                clash(*mine, *other, name);
+            }
         }
     }
-    let all = merged.iter().enumerate();
-    for (i, family) in all.filter(|_| !owners.is_empty()) {
+    for (i, family) in merged.iter().enumerate() {
         for name in family.simple_names(sources, format) {
-            for other in owners.get(name.as_ref()).into_iter().flatten() {
-                if *other != i {
-                    clash(&name, i, *other);
+            for owner in owners.get(name.as_ref()).into_iter().flatten() {
+                if owner.0 != i {
+                    clash(*owner, i, &name);
                 }
             }
         }
     }
-    for (i, (sample, other)) in clashing {
-        let other = merged[other].name.clone().into_owned();
-        conflicts.add(ConflictKind::Name, &merged[i].name, || {
-            format!("has the name {sample} in common with {other}: both written without a type")
-        });
+    for (i, clash) in clashing {
+        if clash.counted {
+            let other = merged[clash.other].name.clone().into_owned();
+            conflicts.add(ConflictKind::Name, &merged[i].name, || {
+                let name = clash.name;
+                format!("has the name {name} in common with {other}: written without a type")
+            });
+        }
         merged[i].form = Form::Cut(MetricType::Unknown);
     }
+}
+
+/// Why a family is cut.
+struct Clash {
+    name: String,
+    other: usize,
+    /// The origins disagree; not only OpenMetrics' rules.
+    counted: bool,
 }
 
 fn outputs<'s>(

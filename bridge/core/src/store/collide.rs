@@ -30,6 +30,8 @@ pub(super) struct Met<'t> {
     pub(super) injected: u32,
     /// Whether anything met.
     pub(super) collided: bool,
+    /// Whether a label's name is beyond the legacy grammar.
+    pub(super) quoted: bool,
 }
 
 impl<'o> Collider<'o> {
@@ -58,13 +60,18 @@ impl<'o> Collider<'o> {
     }
 
     pub(super) fn meet<'t>(&mut self, labels: &'t str) -> Met<'t> {
-        let untouched = || Met {
-            labels: Cow::Borrowed(labels),
-            injected: 0,
-            collided: false,
-        };
-        if self.names.is_empty() || !pairs(labels).any(|p| self.place(&p.name()).is_some()) {
-            return untouched();
+        let (mut collided, mut quoted) = (false, false);
+        for pair in pairs(labels) {
+            quoted |= pair.quoted();
+            collided |= self.place(&pair.name()).is_some();
+        }
+        if !collided {
+            return Met {
+                labels: Cow::Borrowed(labels),
+                injected: 0,
+                collided,
+                quoted,
+            };
         }
         let body: Vec<Pair<'_>> = pairs(labels).collect();
         let mut left_out = Vec::new();
@@ -90,7 +97,8 @@ impl<'o> Collider<'o> {
         Met {
             labels: Cow::Owned(text.join(",")),
             injected: self.variant(left_out),
-            collided: true,
+            collided,
+            quoted,
         }
     }
 

@@ -2,7 +2,7 @@
 //! [`Sample::labels`](crate::model::Sample) carries it.
 use std::borrow::Cow;
 
-use crate::labels::unescape_value;
+use crate::labels::{escape_value, is_legacy_label_name, unescape_value};
 
 /// One label, still in the spelling of the exposition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +71,14 @@ impl<'a> Iterator for Pairs<'a> {
     }
 }
 
+/// A label name as canonical text spells it.
+pub(crate) fn spelled(name: &str) -> Cow<'_, str> {
+    match is_legacy_label_name(name) {
+        true => Cow::Borrowed(name),
+        false => Cow::Owned(format!("\"{}\"", escape_value(name))),
+    }
+}
+
 fn closing_quote(text: &str, from: usize) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut at = from;
@@ -85,7 +93,7 @@ fn closing_quote(text: &str, from: usize) -> Option<usize> {
 
 /// What makes a series the same series: its labels sorted by name, empty ones left
 /// out (Prometheus' data model). `parts` are canonical texts that share no name; a
-/// label called `skip` is left out too.
+/// label spelled `skip` is left out too.
 pub(crate) fn identity(name: &str, parts: &[&str], skip: Option<&str>) -> Box<str> {
     let mut all: Vec<&str> = Vec::new();
     for part in parts {

@@ -6,7 +6,7 @@
 //! (OpenMetrics 1.0.0, "Overall Structure" and "Metric types").
 use std::collections::HashSet;
 
-use super::pairs::{identity, pairs};
+use super::pairs::{identity, pairs, spelled};
 use crate::model::{MetricType, UnixMs};
 
 /// What the rules look at.
@@ -23,6 +23,10 @@ pub(super) fn fits(kind: MetricType, family: &str, lines: &[Line<'_>]) -> bool {
         MetricType::Gauge | MetricType::Unknown => true,
         MetricType::Info => lines.iter().all(|l| number(l.value) == Some(1.0)),
         MetricType::StateSet => stateset(family, lines),
+        // No series twice, so that every line is a label set of its own.
+        MetricType::Counter if lines.iter().all(|l| l.name == family) => lines
+            .iter()
+            .all(|l| number(l.value).is_some_and(|v| v >= 0.0)),
         _ => composite(kind, family, lines),
     }
 }
@@ -33,10 +37,11 @@ fn number(text: &str) -> Option<f64> {
 
 fn stateset(family: &str, lines: &[Line<'_>]) -> bool {
     let mut seen = Groups::default();
+    let own = spelled(family);
     lines.iter().all(|l| {
-        let state = pairs(l.labels).any(|p| p.name() == family);
+        let state = pairs(l.labels).any(|p| p.raw_name == own);
         let value = matches!(number(l.value), Some(v) if v == 0.0 || v == 1.0);
-        state && value && seen.enter(identity("", &[l.labels], Some(family)))
+        state && value && seen.enter(identity("", &[l.labels], Some(&own)))
     })
 }
 
