@@ -306,6 +306,20 @@ fn sorted<'a>(parsed: &Parsed<'a>) -> Vec<Family<'a>> {
     families
 }
 
+/// What only OpenMetrics has, under names that the random families have too.
+fn openmetrics_dump() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "# EOF\n",
+        "# TYPE a info\na_info{x=\"1\"} 1\na_info{x=\"2\"} 1\n# EOF\n",
+        "# TYPE a stateset\na{a=\"x\"} 1\na{a=\"y\"} 0\n# TYPE b gauge\nb 1\n# EOF\n",
+        "# TYPE a gaugehistogram\na_bucket{le=\"+Inf\"} 2 # {t=\"1\"} 1\na_gcount 2\na_gsum 3\n# EOF\n",
+        "# HELP a One\n# TYPE a counter\na_total 1 # {t=\"1\"} 1\na_created 5\n# EOF\n",
+        "# TYPE a histogram\na_bucket{le=\"1.0\"} 1 # {\"t.u\"=\"1\"} 1\na_bucket{le=\"+Inf\"} 2\na_count 2\na_sum 1\na_created 5\n# EOF\n",
+        "# TYPE a_b summary\na_b{quantile=\"0.5\"} 1\na_b_count 2\na_b_sum 1\na_b_created 7\n# EOF\n",
+        "# TYPE \"a.b\" stateset\n{\"a.b\",\"a.b\"=\"x\"} 1\n# TYPE b_total gauge\nb_total 1\n# EOF\n",
+    ])
+}
+
 proptest! {
     #![proptest_config(cache_util::cases(4))]
 
@@ -336,13 +350,20 @@ proptest! {
         one in dump(),
         two in dump(),
         three in dump(),
+        four in openmetrics_dump(),
         wide in any::<bool>(),
+        dotted in any::<bool>(),
         honor in any::<bool>(),
     ) {
-        let keys = ["i=\"1\"", if wide { "i=\"1\",j=\"1\"" } else { "i=\"2\"" }, "k=\"3\""];
-        let texts = [&one, &two, &three];
+        let keys = [
+            "i=\"1\"",
+            if wide { "i=\"1\",j=\"1\"" } else { "i=\"2\"" },
+            if dotted { "\"x.y\"=\"3\"" } else { "k=\"3\"" },
+            "i=\"1\",m=\"4\"",
+        ];
+        let texts = [one.as_str(), two.as_str(), three.as_str(), four];
         let config = CacheConfig { honor_labels: honor, ..CacheConfig::default() };
-        let origins: Vec<(&str, &str)> = keys.iter().zip(texts).map(|(k, t)| (*k, t.as_str())).collect();
+        let origins: Vec<(&str, &str)> = keys.into_iter().zip(texts).collect();
         let view = view(config, &origins);
         for format in [Format::Text004, TEXT, OM, Format::OpenMetrics001] {
             let (text, summary) = write(std::slice::from_ref(&view), format);
@@ -356,7 +377,8 @@ proptest! {
             if format.utf8() && !honor && lost == 0 {
                 let mut expected = Vec::new();
                 for (key, text) in &origins {
-                    expected.extend(series(&strict(TEXT, text), key));
+                    let read_as = if text.ends_with("# EOF\n") { OM } else { TEXT };
+                    expected.extend(series(&strict(read_as, text), key));
                 }
                 let expected: BTreeSet<Series> = expected.into_iter().collect();
                 prop_assert!(written.iter().all(|s| expected.contains(s)), "{:?}\n{:?}", written, expected);
