@@ -233,6 +233,12 @@ impl PartitionCache {
         })
     }
 
+    /// Records below `next` were left out by the caller, or never delivered (control
+    /// records, aborted transactions): the position passes them.
+    pub fn skip_to(&mut self, next: i64) {
+        self.position = self.position.max(next);
+    }
+
     /// The next offset to process.
     pub fn position(&self) -> i64 {
         self.position

@@ -63,10 +63,8 @@ impl OriginKey {
     /// (`le`, `quantile`: injected into a bucket they would rename its bound).
     pub fn read(key: &[u8]) -> Result<OriginKey, Refusal> {
         if key.len() > MAX_KEY_BYTES {
-            let detail = format!(
-                "the key has {} bytes, at most {MAX_KEY_BYTES} are read: use a label set as key",
-                key.len()
-            );
+            let detail =
+                format!("the key has {} bytes, at most {MAX_KEY_BYTES} are read: use a label set as key", key.len());
             return Err(Refusal::new(RecordReason::BadKey, detail));
         }
         let Ok(text) = std::str::from_utf8(key) else {
@@ -177,10 +175,8 @@ pub fn open<'a>(record: &RawRecord<'a>) -> Result<Envelope<'a>, Refusal> {
     let encoding = match header(record, CONTENT_ENCODING)? {
         None => Encoding::Identity,
         Some(text) => Encoding::from_header(text).ok_or_else(|| {
-            let detail = format!(
-                "{CONTENT_ENCODING} is {:?}: gzip, zstd, snappy or no such header is read",
-                excerpt(text)
-            );
+            let detail =
+                format!("{CONTENT_ENCODING} is {:?}: gzip, zstd, snappy or no such header is read", excerpt(text));
             Refusal::new(RecordReason::BadEncoding, detail)
         })?,
     };
@@ -197,22 +193,8 @@ pub fn open<'a>(record: &RawRecord<'a>) -> Result<Envelope<'a>, Refusal> {
         let detail = format!("{PART} on an empty value: a part must hold something");
         return Err(Refusal::new(RecordReason::BadHeader, detail));
     }
-    let op = if body.is_empty() {
-        Op::Delete
-    } else {
-        Op::Dump
-    };
-    Ok(Envelope {
-        origin,
-        op,
-        content_type,
-        encoding,
-        dump_time,
-        producer,
-        part,
-        body,
-        offset: record.offset,
-    })
+    let op = if body.is_empty() { Op::Delete } else { Op::Dump };
+    Ok(Envelope { origin, op, content_type, encoding, dump_time, producer, part, body, offset: record.offset })
 }
 
 fn header<'a>(record: &RawRecord<'a>, name: &str) -> Result<Option<&'a str>, Refusal> {
@@ -263,17 +245,12 @@ fn digits(text: &str) -> Option<u64> {
 
 fn producer_id(text: &str) -> Result<ProducerId, Refusal> {
     let expected = "incarnation;sequence, as in 01HZX;42";
-    let (incarnation, sequence) = text
-        .split_once(';')
-        .ok_or_else(|| bad(ID, text, expected))?;
+    let (incarnation, sequence) = text.split_once(';').ok_or_else(|| bad(ID, text, expected))?;
     let sequence = digits(sequence).ok_or_else(|| bad(ID, text, expected))?;
     if incarnation.is_empty() || incarnation.len() > MAX_ID_BYTES {
         return Err(bad(ID, text, expected));
     }
-    Ok(ProducerId {
-        incarnation: incarnation.to_owned(),
-        sequence,
-    })
+    Ok(ProducerId { incarnation: incarnation.to_owned(), sequence })
 }
 
 fn read_part(text: &str) -> Result<Part, Refusal> {
@@ -288,11 +265,7 @@ fn read_part(text: &str) -> Result<Part, Refusal> {
     if index == 0 || index > of || of > MAX_PARTS || id.is_empty() || id.len() > MAX_ID_BYTES {
         return Err(fault());
     }
-    Ok(Part {
-        index,
-        of,
-        id: id.to_owned(),
-    })
+    Ok(Part { index, of, id: id.to_owned() })
 }
 
 /// What a producer says about the body that it sends. The key is

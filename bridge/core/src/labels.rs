@@ -107,10 +107,7 @@ impl Labels {
             }
             push_label(&mut canonical, name, value);
         }
-        Labels(Arc::new(Inner {
-            pairs,
-            canonical: canonical.into_boxed_str(),
-        }))
+        Labels(Arc::new(Inner { pairs, canonical: canonical.into_boxed_str() }))
     }
 
     /// The canonical text: the record key of an origin, and what is injected into
@@ -232,19 +229,14 @@ pub fn push_label(out: &mut String, name: &str, value: &str) {
 /// `[a-zA-Z_][a-zA-Z0-9_]*`
 pub fn is_legacy_label_name(name: &str) -> bool {
     let bytes = name.as_bytes();
-    bytes.first().is_some_and(|b| !b.is_ascii_digit())
-        && bytes
-            .iter()
-            .all(|b| b.is_ascii_alphanumeric() || *b == b'_')
+    bytes.first().is_some_and(|b| !b.is_ascii_digit()) && bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_')
 }
 
 /// `[a-zA-Z_:][a-zA-Z0-9_:]*`
 pub fn is_legacy_metric_name(name: &str) -> bool {
     let bytes = name.as_bytes();
     bytes.first().is_some_and(|b| !b.is_ascii_digit())
-        && bytes
-            .iter()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b':'))
+        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b':'))
 }
 
 /// A value as it stands between the quotes: backslash, quote and newline escaped.
@@ -298,10 +290,7 @@ impl<'a> Reader<'a> {
     }
 
     fn fault(&self, what: &'static str) -> LabelError {
-        LabelError::Syntax {
-            column: self.at + 1,
-            what,
-        }
+        LabelError::Syntax { column: self.at + 1, what }
     }
 
     fn blanks(&mut self) {
@@ -399,23 +388,14 @@ mod tests {
             ("a=b", "column 3: expected `\"` before the label value"),
             ("a=\"b", "column 3: a quoted text without its closing `\"`"),
             ("a=\"\\", "column 3: a quoted text without its closing `\"`"),
-            (
-                "a=\"\\x\"",
-                "column 3: a backslash that is not followed by `\\`, `\"` or `n`",
-            ),
+            ("a=\"\\x\"", "column 3: a backslash that is not followed by `\\`, `\"` or `n`"),
             ("a=\"b\" c=\"d\"", "column 7: expected `,` or the end"),
             (",a=\"b\"", "column 1: expected a label name"),
             ("{a=\"b\"}", "column 1: expected a label name"),
             ("a=\"b\",a=\"c\"", "label \"a\" is given twice"),
             ("a=\"\",a=\"c\"", "label \"a\" is given twice"),
-            (
-                "__name__=\"b\"",
-                "label name \"__name__\" is not allowed: it is empty or the reserved __name__",
-            ),
-            (
-                "\"\"=\"b\"",
-                "label name \"\" is not allowed: it is empty or the reserved __name__",
-            ),
+            ("__name__=\"b\"", "label name \"__name__\" is not allowed: it is empty or the reserved __name__"),
+            ("\"\"=\"b\"", "label name \"\" is not allowed: it is empty or the reserved __name__"),
         ] {
             assert_eq!(Labels::parse(text).unwrap_err().to_string(), message);
         }
@@ -431,9 +411,6 @@ mod tests {
         assert_eq!(base.get("b"), Some("2"));
         assert_eq!(base.get("c"), None);
         assert_eq!((base.len(), base.is_empty()), (2, false));
-        assert_eq!(
-            serde_json::to_string(&base).unwrap(),
-            r#"{"a":"1","b":"2"}"#
-        );
+        assert_eq!(serde_json::to_string(&base).unwrap(), r#"{"a":"1","b":"2"}"#);
     }
 }

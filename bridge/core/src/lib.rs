@@ -18,6 +18,7 @@ pub mod matcher;
 pub mod merge;
 pub mod model;
 pub mod negotiate;
+pub mod ownership;
 mod parts;
 pub mod reason;
 pub mod store;

@@ -30,11 +30,14 @@ pub enum RecordReason {
     LabelTooLong,
     /// A new origin above the topic's limit of origins.
     TooManyOrigins,
+    /// Reading it made the program fail: a mistake of ours that must not cost more than
+    /// this record.
+    Internal,
 }
 
 impl RecordReason {
     /// Every reason, for metrics that must exist before the first refusal.
-    pub const ALL: [RecordReason; 10] = [
+    pub const ALL: [RecordReason; 11] = [
         RecordReason::BadHeader,
         RecordReason::BadKey,
         RecordReason::BadEncoding,
@@ -45,6 +48,7 @@ impl RecordReason {
         RecordReason::TooManySeries,
         RecordReason::LabelTooLong,
         RecordReason::TooManyOrigins,
+        RecordReason::Internal,
     ];
 
     /// The label value.
@@ -60,6 +64,7 @@ impl RecordReason {
             RecordReason::TooManySeries => "too_many_series",
             RecordReason::LabelTooLong => "label_too_long",
             RecordReason::TooManyOrigins => "too_many_origins",
+            RecordReason::Internal => "internal",
         }
     }
 }
@@ -138,10 +143,7 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal.
     pub fn new(reason: RecordReason, detail: impl Into<String>) -> Refusal {
-        Refusal {
-            reason,
-            detail: detail.into(),
-        }
+        Refusal { reason, detail: detail.into() }
     }
 }
 

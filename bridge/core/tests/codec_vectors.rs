@@ -74,24 +74,13 @@ fn vectors(file: &PathBuf) -> Vec<Vector> {
             continue;
         }
         let expect: Value = serde_json::from_slice(content).unwrap();
-        if expect["content_type"]
-            .as_str()
-            .unwrap()
-            .contains("protobuf")
-        {
+        if expect["content_type"].as_str().unwrap().contains("protobuf") {
             continue;
         }
-        let own = |p: &&String| {
-            p.starts_with(&format!("{stem}."))
-                && !p.ends_with(".json")
-                && !p.ends_with(".textproto")
-        };
+        let own =
+            |p: &&String| p.starts_with(&format!("{stem}.")) && !p.ends_with(".json") && !p.ends_with(".textproto");
         let body = files.keys().find(own).unwrap();
-        all.push(Vector {
-            name: name.to_owned(),
-            body: files[body].clone(),
-            expect,
-        });
+        all.push(Vector { name: name.to_owned(), body: files[body].clone(), expect });
     }
     all
 }
@@ -117,10 +106,7 @@ fn same_number(a: &str, b: &str) -> bool {
 
 fn key_of(sample: &Sample<'_>) -> String {
     let labels = Labels::parse(&sample.labels).unwrap();
-    series_key(
-        &sample.name,
-        labels.iter().map(|(n, v)| (n.to_owned(), v.to_owned())),
-    )
+    series_key(&sample.name, labels.iter().map(|(n, v)| (n.to_owned(), v.to_owned())))
 }
 
 /// What differs between our reading and the reference's. Of several points of one
@@ -140,14 +126,11 @@ fn differences(parsed: &Parsed<'_>, expect: &Value) -> Vec<String> {
     let mut wrong = Vec::new();
     // Prometheus' parser takes OpenMetrics' `_created` for a start time, not a series; and
     // the reference lists no more than 500 series, but says how many there are.
-    let unknown = ours.iter().filter(|(key, sample)| {
-        !reference.contains_key(*key) && !sample.name.ends_with("_created")
-    });
+    let unknown =
+        ours.iter().filter(|(key, sample)| !reference.contains_key(*key) && !sample.name.ends_with("_created"));
     if reference.len() < 500 {
         wrong.extend(unknown.map(|(key, _)| format!("not in the reference: {key}")));
-    } else if Some(ours.len() as u64)
-        != expect["oracles"]["prom_textparse_head"]["n_series"].as_u64()
-    {
+    } else if Some(ours.len() as u64) != expect["oracles"]["prom_textparse_head"]["n_series"].as_u64() {
         wrong.push(format!("{} series", ours.len()));
     }
     wrong.extend(other_types(parsed, expect));
@@ -162,10 +145,7 @@ fn differences(parsed: &Parsed<'_>, expect: &Value) -> Vec<String> {
         // Beyond an i64 the reference has its smallest number.
         let ts = series["ts_ms"].as_i64();
         if sample.timestamp != ts && !(sample.timestamp == Some(i64::MAX) && ts == Some(i64::MIN)) {
-            wrong.push(format!(
-                "{key}: timestamp {:?} is not {ts:?}",
-                sample.timestamp
-            ));
+            wrong.push(format!("{key}: timestamp {:?} is not {ts:?}", sample.timestamp));
         }
         if sample.exemplar.is_some() != (series["exemplars"].as_u64() > Some(0)) {
             wrong.push(format!("{key}: exemplar {:?}", sample.exemplar));
@@ -226,18 +206,10 @@ fn every_consensus_verdict_and_series() {
             (other, _) => fail(format!("unknown consensus {other}")),
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "{} wrong:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
     assert!(scored > 280, "only {scored} vectors were scored");
     // The choices of the module's documentation: a change of one is to be deliberate.
-    eprintln!(
-        "{scored} scored; split: {} accepted, {} refused",
-        split.0, split.1
-    );
+    eprintln!("{scored} scored; split: {} accepted, {} refused", split.0, split.1);
 }
 
 #[test]

@@ -22,6 +22,15 @@ pub enum Staleness {
     After(i64),
 }
 
+impl std::fmt::Display for Staleness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Staleness::Auto => f.write_str("auto"),
+            Staleness::After(ms) => write!(f, "{}s", ms / 1000),
+        }
+    }
+}
+
 /// What one origin, or one partition's share of the topic, may take. A dump that is
 /// over a limit is refused whole; the last good one stays until it is stale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -34,12 +34,7 @@ pub(super) struct Collector<'a, 'o> {
 }
 
 impl<'a, 'o> Collector<'a, 'o> {
-    pub(super) fn new(
-        format: Format,
-        strict: bool,
-        body: &[u8],
-        options: &'o ParseOptions,
-    ) -> Collector<'a, 'o> {
+    pub(super) fn new(format: Format, strict: bool, body: &[u8], options: &'o ParseOptions) -> Collector<'a, 'o> {
         // A hint, bounded by the limit and by what a line costs at least; lines of real
         // dumps have 60 bytes and more.
         let series = (body.len() / 64).min(options.max_series);
@@ -77,17 +72,8 @@ impl<'a, 'o> Collector<'a, 'o> {
         Ok(())
     }
 
-    pub(super) fn meta(
-        &mut self,
-        line: &'a str,
-        name: Cow<'a, str>,
-        meta: Meta<'a>,
-    ) -> Result<(), Stop> {
-        let fault = |what| Fault {
-            at: 0,
-            reason: SampleReason::Metadata,
-            what,
-        };
+    pub(super) fn meta(&mut self, line: &'a str, name: Cow<'a, str>, meta: Meta<'a>) -> Result<(), Stop> {
+        let fault = |what| Fault { at: 0, reason: SampleReason::Metadata, what };
         let length = name.len();
         if length > self.options.max_label_value {
             return Err(self.too_long("metric name", length, self.options.max_label_value));
@@ -101,14 +87,7 @@ impl<'a, 'o> Collector<'a, 'o> {
             && let Err(what) = structure.meta(at, &self.families.all)
         {
             let reason = SampleReason::Structure;
-            return self.reject(
-                line.as_bytes(),
-                Fault {
-                    at: 0,
-                    reason,
-                    what,
-                },
-            );
+            return self.reject(line.as_bytes(), Fault { at: 0, reason, what });
         }
         Ok(())
     }
@@ -123,11 +102,7 @@ impl<'a, 'o> Collector<'a, 'o> {
     ) -> Result<(), Stop> {
         self.check_lengths(&sample, pairs)?;
         let (family, role) = self.families.of_sample(&sample);
-        let fault = |what| Fault {
-            at: 0,
-            reason: SampleReason::Structure,
-            what,
-        };
+        let fault = |what| Fault { at: 0, reason: SampleReason::Structure, what };
         if let Err(what) = check_role(role, pairs) {
             return self.reject(line.as_bytes(), fault(what));
         }
@@ -143,8 +118,7 @@ impl<'a, 'o> Collector<'a, 'o> {
             sample.exemplar = None;
             let at = line.len() - exemplar.len();
             let reason = SampleReason::Exemplar;
-            let what =
-                "an exemplar on a sample that is neither bucket nor counter; the sample stays";
+            let what = "an exemplar on a sample that is neither bucket nor counter; the sample stays";
             self.reject(line.as_bytes(), Fault { at, reason, what })?;
         }
         self.place(line, family, sample, pairs)
@@ -155,13 +129,7 @@ impl<'a, 'o> Collector<'a, 'o> {
         family.kind == MetricType::Counter && family.name == name
     }
 
-    fn place(
-        &mut self,
-        line: &'a str,
-        family: u32,
-        sample: Sample<'a>,
-        pairs: &[Pair<'a>],
-    ) -> Result<(), Stop> {
+    fn place(&mut self, line: &'a str, family: u32, sample: Sample<'a>, pairs: &[Pair<'a>]) -> Result<(), Stop> {
         let samples = &self.families.all[family as usize].samples;
         let place = (family, samples.len() as u32);
         let bits = self.seen.bits(&sample.name, pairs);
@@ -173,8 +141,8 @@ impl<'a, 'o> Collector<'a, 'o> {
         if let Some((f, i)) = self.seen.insert(bits, place, same) {
             let known = &mut self.families.all[f as usize].samples[i as usize];
             // OpenMetrics tells points apart below a millisecond.
-            let point = known.timestamp != sample.timestamp
-                || self.format == Format::OpenMetrics && sample.timestamp.is_some();
+            let point =
+                known.timestamp != sample.timestamp || self.format == Format::OpenMetrics && sample.timestamp.is_some();
             if point {
                 *known = sample;
                 self.lines.samples += 1;
@@ -182,14 +150,7 @@ impl<'a, 'o> Collector<'a, 'o> {
             }
             let reason = SampleReason::DuplicateSeries;
             let what = "the same series a second time; the first one counts";
-            return self.reject(
-                line.as_bytes(),
-                Fault {
-                    at: 0,
-                    reason,
-                    what,
-                },
-            );
+            return self.reject(line.as_bytes(), Fault { at: 0, reason, what });
         }
         if self.series >= self.options.max_series {
             return Err(Stop::Dump(DumpError::TooManySeries {
@@ -233,12 +194,7 @@ impl<'a, 'o> Collector<'a, 'o> {
     }
 
     fn too_long(&self, what: &'static str, bytes: usize, limit: usize) -> Stop {
-        Stop::Dump(DumpError::LabelTooLong {
-            line: self.line_number(),
-            what,
-            bytes,
-            limit,
-        })
+        Stop::Dump(DumpError::LabelTooLong { line: self.line_number(), what, bytes, limit })
     }
 
     pub(super) fn finish(mut self) -> Result<(Parsed<'a>, Lines), Stop> {
@@ -246,14 +202,7 @@ impl<'a, 'o> Collector<'a, 'o> {
             && let Err(what) = structure.finish(&self.families.all)
         {
             let reason = SampleReason::Structure;
-            self.reject(
-                b"# EOF",
-                Fault {
-                    at: 0,
-                    reason,
-                    what,
-                },
-            )?;
+            self.reject(b"# EOF", Fault { at: 0, reason, what })?;
         }
         let good = self.lines.samples + self.lines.comments + self.lines.metadata;
         let eof = u64::from(self.format == Format::OpenMetrics);
@@ -261,10 +210,7 @@ impl<'a, 'o> Collector<'a, 'o> {
             && self.lines.rejected > good - eof.min(good)
             && let Some(first) = self.rejections.first()
         {
-            return Err(Stop::Dump(DumpError::NotADump {
-                line: first.line,
-                first: first.detail.clone(),
-            }));
+            return Err(Stop::Dump(DumpError::NotADump { line: first.line, first: first.detail.clone() }));
         }
         let counted = SampleReason::ALL.into_iter().zip(self.counts);
         let parsed = Parsed {
@@ -308,11 +254,7 @@ pub(super) struct LineReader<'a> {
 
 impl<'a> LineReader<'a> {
     pub(super) fn new(body: &'a [u8]) -> LineReader<'a> {
-        LineReader {
-            body,
-            text: std::str::from_utf8(body).ok(),
-            at: 0,
-        }
+        LineReader { body, text: std::str::from_utf8(body).ok(), at: 0 }
     }
 
     /// The next line that is UTF-8; those before it that are not are rejected.
@@ -332,11 +274,8 @@ impl<'a> LineReader<'a> {
             match std::str::from_utf8(line) {
                 Ok(line) => return Ok(Some(line)),
                 Err(error) => {
-                    let fault = Fault {
-                        at: error.valid_up_to(),
-                        reason: SampleReason::Utf8,
-                        what: "bytes that are not UTF-8",
-                    };
+                    let fault =
+                        Fault { at: error.valid_up_to(), reason: SampleReason::Utf8, what: "bytes that are not UTF-8" };
                     out.reject(line, fault)?;
                 }
             }

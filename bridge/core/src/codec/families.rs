@@ -180,18 +180,8 @@ impl<'a> Families<'a> {
     fn add(&mut self, name: Cow<'a, str>) -> u32 {
         let at = self.all.len() as u32;
         self.named.insert(name.clone(), at);
-        self.states.push(State {
-            declared: name.clone(),
-            typed: false,
-            sampled: false,
-        });
-        self.all.push(Family {
-            name,
-            kind: MetricType::Unknown,
-            help: None,
-            unit: None,
-            samples: Vec::new(),
-        });
+        self.states.push(State { declared: name.clone(), typed: false, sampled: false });
+        self.all.push(Family { name, kind: MetricType::Unknown, help: None, unit: None, samples: Vec::new() });
         at
     }
 
@@ -260,17 +250,13 @@ impl<'a> Families<'a> {
             MetricType::Counter => openmetrics && matches!(suffix, "_total" | "_created"),
             MetricType::Info => openmetrics && suffix == "_info",
             MetricType::Histogram => {
-                matches!(suffix, "_bucket" | "_count" | "_sum")
-                    || openmetrics && suffix == "_created"
+                matches!(suffix, "_bucket" | "_count" | "_sum") || openmetrics && suffix == "_created"
             }
-            MetricType::Summary => {
-                matches!(suffix, "_count" | "_sum") || openmetrics && suffix == "_created"
-            }
+            MetricType::Summary => matches!(suffix, "_count" | "_sum") || openmetrics && suffix == "_created",
             // expfmt's text form has `_count` and `_sum`; to OpenMetrics those are
             // families of their own.
             MetricType::GaugeHistogram => {
-                matches!(suffix, "_bucket" | "_gcount" | "_gsum")
-                    || !openmetrics && matches!(suffix, "_count" | "_sum")
+                matches!(suffix, "_bucket" | "_gcount" | "_gsum") || !openmetrics && matches!(suffix, "_count" | "_sum")
             }
             MetricType::Gauge | MetricType::StateSet | MetricType::Unknown => false,
         }

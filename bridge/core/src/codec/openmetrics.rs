@@ -67,12 +67,7 @@ fn structure(at: usize, what: &'static str) -> Fault {
     Fault { at, reason, what }
 }
 
-fn accept<'a>(
-    line: &'a str,
-    point: Point<'a>,
-    pairs: &[Pair<'a>],
-    out: &mut Collector<'a, '_>,
-) -> Result<(), Stop> {
+fn accept<'a>(line: &'a str, point: Point<'a>, pairs: &[Pair<'a>], out: &mut Collector<'a, '_>) -> Result<(), Stop> {
     if let (true, Some(at)) = (out.strict, point.trailing_comma) {
         let what = "a comma after the last label, which OpenMetrics does not allow";
         let reason = SampleReason::Syntax;
@@ -81,11 +76,7 @@ fn accept<'a>(
     out.sample(line, point.sample, pairs, point.seconds)
 }
 
-fn point<'a>(
-    line: &'a str,
-    pairs: &mut Vec<Pair<'a>>,
-    exemplar_pairs: &mut Vec<Pair<'a>>,
-) -> Scan<Point<'a>> {
+fn point<'a>(line: &'a str, pairs: &mut Vec<Pair<'a>>, exemplar_pairs: &mut Vec<Pair<'a>>) -> Scan<Point<'a>> {
     let mut cursor = Cursor::new(line, false);
     let head = cursor.head(pairs)?;
     space(&mut cursor)?;
@@ -108,18 +99,9 @@ fn point<'a>(
         cursor.at += 3;
         exemplar = Some(exemplar_of(cursor, exemplar_pairs)?);
     }
-    let sample = Sample {
-        name: head.name,
-        labels: head.labels,
-        value,
-        timestamp: seconds.as_ref().map(|s| s.ms),
-        exemplar,
-    };
-    Ok(Point {
-        sample,
-        seconds: seconds.map(|s| s.exact),
-        trailing_comma: head.trailing_comma,
-    })
+    let sample =
+        Sample { name: head.name, labels: head.labels, value, timestamp: seconds.as_ref().map(|s| s.ms), exemplar };
+    Ok(Point { sample, seconds: seconds.map(|s| s.exact), trailing_comma: head.trailing_comma })
 }
 
 fn space(cursor: &mut Cursor<'_>) -> Scan<()> {
@@ -142,10 +124,7 @@ fn seconds_of(cursor: &mut Cursor<'_>) -> Scan<number::Seconds> {
 fn exemplar_of<'a>(mut cursor: Cursor<'a>, pairs: &mut Vec<Pair<'a>>) -> Scan<&'a str> {
     let start = cursor.clone();
     let fault = |cursor: &Cursor<'_>, what| cursor.fault(SampleReason::Exemplar, what);
-    let braces = cursor.braces(pairs).map_err(|f| Fault {
-        reason: SampleReason::Exemplar,
-        ..f
-    })?;
+    let braces = cursor.braces(pairs).map_err(|f| Fault { reason: SampleReason::Exemplar, ..f })?;
     if braces.name.is_some() || braces.trailing_comma.is_some() {
         return Err(fault(&start, "an exemplar has labels only"));
     }
@@ -153,10 +132,7 @@ fn exemplar_of<'a>(mut cursor: Cursor<'a>, pairs: &mut Vec<Pair<'a>>) -> Scan<&'
         None => text.chars().count(),
         Some(_) => literal(text).chars().count(),
     };
-    let length: usize = pairs
-        .iter()
-        .map(|p| chars(p.name.trim_matches('"')) + chars(&p.value))
-        .sum();
+    let length: usize = pairs.iter().map(|p| chars(p.name.trim_matches('"')) + chars(&p.value)).sum();
     if length > MAX_EXEMPLAR_CHARS {
         let what = "the exemplar's labels have more than 128 characters";
         return Err(fault(&start, what));
@@ -166,10 +142,7 @@ fn exemplar_of<'a>(mut cursor: Cursor<'a>, pairs: &mut Vec<Pair<'a>>) -> Scan<&'
     }
     if cursor.peek().is_some() {
         let what = "expected the exemplar's timestamp in seconds, or the end of the line";
-        if space(&mut cursor).is_err()
-            || number::seconds(cursor.token()).is_none()
-            || cursor.peek().is_some()
-        {
+        if space(&mut cursor).is_err() || number::seconds(cursor.token()).is_none() || cursor.peek().is_some() {
             return Err(fault(&cursor, what));
         }
     }

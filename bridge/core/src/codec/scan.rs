@@ -84,11 +84,7 @@ struct Quoted<'a> {
 
 impl<'a> Cursor<'a> {
     pub(super) fn new(line: &'a str, blanks: bool) -> Cursor<'a> {
-        Cursor {
-            line,
-            at: 0,
-            blanks,
-        }
+        Cursor { line, at: 0, blanks }
     }
 
     pub(super) fn peek(&self) -> Option<u8> {
@@ -150,11 +146,9 @@ impl<'a> Cursor<'a> {
             let start = self.at;
             let quoted = self.quoted("a quoted metric name without its closing `\"`")?;
             return match unescape(&quoted) {
-                name if name.is_empty() => Err(Fault {
-                    at: start,
-                    reason: SampleReason::Name,
-                    what: "an empty metric name",
-                }),
+                name if name.is_empty() => {
+                    Err(Fault { at: start, reason: SampleReason::Name, what: "an empty metric name" })
+                }
                 name => Ok(name),
             };
         }
@@ -180,22 +174,14 @@ impl<'a> Cursor<'a> {
                 let what = "a character that no metric name may hold unquoted";
                 return Err(self.fault(SampleReason::Name, what));
             }
-            return Ok(Head {
-                name: Cow::Borrowed(legacy),
-                labels: Cow::Borrowed(""),
-                trailing_comma: None,
-            });
+            return Ok(Head { name: Cow::Borrowed(legacy), labels: Cow::Borrowed(""), trailing_comma: None });
         }
         let braces = self.braces(pairs)?;
         let name = match (legacy.is_empty(), braces.name) {
             (false, None) => Cow::Borrowed(legacy),
             (true, Some(name)) => name,
             (true, None) => {
-                return Err(Fault {
-                    at: start,
-                    reason: SampleReason::Name,
-                    what: "labels without a metric name",
-                });
+                return Err(Fault { at: start, reason: SampleReason::Name, what: "labels without a metric name" });
             }
             (false, Some(_)) => {
                 return Err(Fault {
@@ -205,11 +191,7 @@ impl<'a> Cursor<'a> {
                 });
             }
         };
-        Ok(Head {
-            name,
-            labels: braces.labels,
-            trailing_comma: braces.trailing_comma,
-        })
+        Ok(Head { name, labels: braces.labels, trailing_comma: braces.trailing_comma })
     }
 
     /// `{…}`, the cursor on the opening brace.
@@ -257,16 +239,9 @@ impl<'a> Cursor<'a> {
         };
         self.at = end + 1;
         unique(pairs, start)?;
-        let labels = if canonical && comma.is_none() {
-            Cow::Borrowed(&self.line[start..end])
-        } else {
-            Cow::Owned(join(pairs))
-        };
-        Ok(Braces {
-            name,
-            labels,
-            trailing_comma: comma,
-        })
+        let labels =
+            if canonical && comma.is_none() { Cow::Borrowed(&self.line[start..end]) } else { Cow::Owned(join(pairs)) };
+        Ok(Braces { name, labels, trailing_comma: comma })
     }
 
     fn label_name(&mut self) -> Scan<&'a str> {
@@ -321,12 +296,7 @@ impl<'a> Cursor<'a> {
         Ok(Pair { name, value })
     }
 
-    fn name_entry(
-        &mut self,
-        entry: usize,
-        quoted: Option<Quoted<'a>>,
-        twice: bool,
-    ) -> Scan<Cow<'a, str>> {
+    fn name_entry(&mut self, entry: usize, quoted: Option<Quoted<'a>>, twice: bool) -> Scan<Cow<'a, str>> {
         let Some(quoted) = quoted else {
             return Err(self.syntax("expected `=` after the label name"));
         };
@@ -366,11 +336,7 @@ impl<'a> Cursor<'a> {
         }
         let inner = &self.line[start..at];
         self.at = at + 1;
-        let text = if odd {
-            Cow::Owned(escape_value(&literal(inner)).into_owned())
-        } else {
-            Cow::Borrowed(inner)
-        };
+        let text = if odd { Cow::Owned(escape_value(&literal(inner)).into_owned()) } else { Cow::Borrowed(inner) };
         Ok(Quoted { text, escaped })
     }
 }
@@ -417,11 +383,7 @@ fn join(pairs: &[Pair<'_>]) -> String {
 }
 
 fn unique(pairs: &[Pair<'_>], at: usize) -> Scan<()> {
-    let fault = Fault {
-        at,
-        reason: SampleReason::DuplicateLabel,
-        what: "a label name twice in one sample",
-    };
+    let fault = Fault { at, reason: SampleReason::DuplicateLabel, what: "a label name twice in one sample" };
     // Quadratic is faster for as many labels as samples have, and only for those.
     if pairs.len() <= 16 {
         for (i, pair) in pairs.iter().enumerate() {

@@ -57,9 +57,7 @@ impl Seen {
     pub(super) fn bits(&self, name: &str, pairs: &[Pair<'_>]) -> u64 {
         let mut bits = self.state.hash_one(name);
         for pair in pairs.iter().filter(|p| !p.value.is_empty()) {
-            let label = self
-                .state
-                .hash_one((pair.name.as_ref(), pair.value.as_ref()));
+            let label = self.state.hash_one((pair.name.as_ref(), pair.value.as_ref()));
             bits = bits.wrapping_add(label);
         }
         bits & self.mask
@@ -101,11 +99,57 @@ pub(super) fn same_labels(kept: &str, pairs: &[Pair<'_>]) -> bool {
 /// Sorted, without empty values: the same for each spelling of a set.
 pub(super) fn sorted<'p>(pairs: &'p [Pair<'_>]) -> Vec<(&'p str, &'p str)> {
     let text = |t: &'p Cow<'_, str>| -> &'p str { t.as_ref() };
-    let mut all: Vec<_> = pairs
-        .iter()
-        .map(|p| (text(&p.name), text(&p.value)))
-        .collect();
+    let mut all: Vec<_> = pairs.iter().map(|p| (text(&p.name), text(&p.value))).collect();
     all.retain(|(_, value)| !value.is_empty());
     all.sort_unstable();
     all
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_collision_is_no_duplicate() {
+        // Everything has the bits 0.
+        let mut seen = Seen::new(0, 0);
+        let series = ["a", "b", "c", "b", "a", "c", "d"];
+        let mut twice = Vec::new();
+        for (at, name) in series.iter().enumerate() {
+            let bits = seen.bits(name, &[]);
+            let same = |(_, i): Place| series[i as usize] == *name;
+            if let Some((_, first)) = seen.insert(bits, (0, at as u32), same) {
+                twice.push((at, first));
+            }
+        }
+        assert_eq!(twice, [(3, 1), (4, 0), (5, 2)]);
+    }
+
+    #[test]
+    fn bits_are_those_of_the_set() {
+        let seen = Seen::new(0, u64::MAX);
+        let pair = |name: &'static str, value: &'static str| Pair {
+            name: name.into(),
+            value: value.into(),
+        };
+        let bits = seen.bits("m", &[pair("a", "b"), pair("c", "d")]);
+        assert_eq!(
+            bits,
+            seen.bits("m", &[pair("c", "d"), pair("a", "b"), pair("x", "")])
+        );
+        for other in [
+            seen.bits("n", &[pair("a", "b"), pair("c", "d")]),
+            seen.bits("m", &[pair("a", "d"), pair("c", "b")]),
+            seen.bits("m", &[pair("a", "b")]),
+            seen.bits("m", &[pair("ab", ""), pair("c", "d")]),
+        ] {
+            assert_ne!(bits, other);
+        }
+        assert!(same_labels(
+            r#"a="b",x="",c="d""#,
+            &[pair("c", "d"), pair("a", "b")]
+        ));
+        assert!(!same_labels(r#"a="b""#, &[pair("c", "d"), pair("a", "b")]));
+    }
 }

@@ -137,15 +137,8 @@ impl Structure {
         }
         self.change_group(&key)?;
         let gauge = kind == MetricType::GaugeHistogram;
-        let buckets = (gauge || kind == MetricType::Histogram).then(|| Buckets {
-            gauge,
-            ..Buckets::default()
-        });
-        self.group = Some(Group {
-            key,
-            seconds,
-            buckets,
-        });
+        let buckets = (gauge || kind == MetricType::Histogram).then(|| Buckets { gauge, ..Buckets::default() });
+        self.group = Some(Group { key, seconds, buckets });
         Ok(())
     }
 
@@ -300,17 +293,12 @@ fn check_state(family: &Family<'_>, value: f64, pairs: &[Pair<'_>]) -> Rule {
 }
 
 fn label<'p>(pairs: &'p [Pair<'_>], name: &str) -> Option<&'p str> {
-    pairs
-        .iter()
-        .find(|p| p.name == name)
-        .map(|p| p.value.as_ref())
+    pairs.iter().find(|p| p.name == name).map(|p| p.value.as_ref())
 }
 
 fn state_label<'p>(family: &Family<'_>, pairs: &'p [Pair<'_>]) -> Option<&'p Pair<'p>> {
     let quoted = format!("\"{}\"", crate::labels::escape_value(&family.name));
-    pairs
-        .iter()
-        .find(|p| p.name == family.name || *p.name == *quoted)
+    pairs.iter().find(|p| p.name == family.name || *p.name == *quoted)
 }
 
 /// The labels that tell groups apart.

@@ -53,13 +53,7 @@ fn sample<'a>(mut cursor: Cursor<'a>, pairs: &mut Vec<Pair<'a>>) -> Scan<Sample<
     if cursor.peek().is_some() {
         timestamp = Some(timestamp_of(&mut cursor)?);
     }
-    Ok(Sample {
-        name: head.name,
-        labels: head.labels,
-        value,
-        timestamp,
-        exemplar: None,
-    })
+    Ok(Sample { name: head.name, labels: head.labels, value, timestamp, exemplar: None })
 }
 
 fn timestamp_of(cursor: &mut Cursor<'_>) -> Scan<i64> {
@@ -109,10 +103,7 @@ fn comment(mut cursor: Cursor<'_>) -> Scan<Line<'_>> {
 
 /// A fault in a metadata line is one of metadata, whatever its part is.
 pub(super) fn metadata<T>(scanned: Scan<T>) -> Scan<T> {
-    scanned.map_err(|fault| Fault {
-        reason: SampleReason::Metadata,
-        ..fault
-    })
+    scanned.map_err(|fault| Fault { reason: SampleReason::Metadata, ..fault })
 }
 
 fn kind(word: &str) -> Option<MetricType> {

@@ -1,0 +1,65 @@
+//! One module per command: reads its arguments, composes the crates, prints.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the command line's output")]
+
+pub mod agent;
+pub mod check;
+pub mod completions;
+pub mod decode;
+pub mod explain;
+pub mod metrics;
+pub mod process;
+pub mod serve;
+pub mod topics;
+
+use std::fmt::Display;
+
+/// How a command ends when it does not end well. Exit codes as in design §5.
+#[derive(Debug)]
+pub enum Failure {
+    /// What was checked does not hold, or could not be done: 1.
+    Failed(String),
+    /// The same, and everything was said already: 1.
+    Silent,
+    /// Usage or configuration: 2. One fault a line.
+    Usage(Vec<String>),
+}
+
+impl Failure {
+    /// What could not be done, and why.
+    pub fn failed(what: impl Display) -> Failure {
+        Failure::Failed(what.to_string())
+    }
+
+    /// Tells the person at the terminal.
+    pub fn print(&self) {
+        match self {
+            Failure::Failed(what) => eprintln!("kafka2prom: {what}"),
+            Failure::Silent => {}
+            Failure::Usage(faults) => {
+                for fault in faults {
+                    eprintln!("kafka2prom: {fault}");
+                }
+            }
+        }
+    }
+}
+
+/// What a command returns.
+pub type Done = Result<(), Failure>;
+
+/// The Kafka settings of a command that has flags only.
+pub fn kafka_config(args: &crate::cli::KafkaArgs, group: Option<&str>) -> Result<k2p_runtime::kafka::KafkaConfig, Failure> {
+    let Some(brokers) = &args.brokers else {
+        return Err(Failure::Usage(vec!["no broker: name one with --kafka.brokers HOST:PORT".to_owned()]));
+    };
+    let mut properties = std::collections::BTreeMap::new();
+    for property in &args.properties {
+        let Some((name, value)) = property.split_once('=') else {
+            let fault = "--kafka.property: expected NAME=VALUE, e.g. security.protocol=SSL".to_owned();
+            return Err(Failure::Usage(vec![fault]));
+        };
+        properties.insert(name.to_owned(), value.to_owned());
+    }
+    k2p_runtime::kafka::KafkaConfig::new(brokers, group, properties)
+        .map_err(|faults| Failure::Usage(faults.0.iter().map(ToString::to_string).collect()))
+}

@@ -1,0 +1,75 @@
+//! What every long-lived command does first: a runtime, telemetry, signals.
+use std::sync::Arc;
+use std::time::Duration;
+
+use k2p_runtime::metrics::RuntimeMetrics;
+use k2p_runtime::shutdown::Shutdown;
+use k2p_runtime::telemetry::{self, TelemetryConfig, TelemetryGuard};
+use prometheus::Registry;
+
+use super::Failure;
+use crate::cli::{LogArgs, LogFormat, OtelProtocol};
+
+/// The version that the binary says it is.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The commit that it was built from, where the build says so.
+pub const REVISION: &str = match option_env!("K2P_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};
+
+/// A process that serves: its registry, its switch, its telemetry.
+pub struct Process {
+    pub registry: Registry,
+    pub runtime: RuntimeMetrics,
+    pub shutdown: Shutdown,
+    /// Dropped last: it sends what is still to be sent.
+    pub telemetry: TelemetryGuard,
+}
+
+/// The async runtime of a long-lived command.
+pub fn tokio_runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::failed(format_args!("the async runtime cannot start: {e}")))
+}
+
+/// Begins a process; to be called inside the runtime.
+pub fn begin(log: &LogArgs, service: &str) -> Result<Process, Failure> {
+    let registry = Registry::new();
+    let runtime = RuntimeMetrics::new(&registry, VERSION, REVISION).map_err(Failure::failed)?;
+    let config = TelemetryConfig {
+        level: log.level.clone(),
+        format: match log.format {
+            LogFormat::Logfmt => telemetry::LogFormat::Logfmt,
+            LogFormat::Json => telemetry::LogFormat::Json,
+        },
+        otel_endpoint: log.otel_endpoint.clone(),
+        otel_protocol: match log.otel_protocol {
+            OtelProtocol::Http => telemetry::OtelProtocol::Http,
+            OtelProtocol::Grpc => telemetry::OtelProtocol::Grpc,
+        },
+        service_name: service.to_owned(),
+        sample_ratio: 1.0,
+        metrics_interval: Duration::from_secs(15),
+    };
+    let telemetry = telemetry::init(config, &registry, runtime.telemetry.clone())
+        .map_err(|e| Failure::Usage(vec![e.to_string()]))?;
+    let shutdown = Shutdown::new();
+    shutdown.on_signals(impatient).map_err(Failure::failed)?;
+    Ok(Process { registry, runtime, shutdown, telemetry })
+}
+
+/// A second signal ends the process at once; its partitions' successors wait out the
+/// lease, as after a crash.
+#[allow(clippy::exit, reason = "the binary decides how a process ends")]
+fn impatient() {
+    std::process::exit(130);
+}
+
+/// Ends a process whose consumer thread has stalled: what supervises it starts a new one.
+#[allow(clippy::exit, reason = "the binary decides how a process ends")]
+pub fn stalled() -> Arc<dyn Fn() + Send + Sync> {
+    Arc::new(|| std::process::exit(70))
+}

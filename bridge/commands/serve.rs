@@ -1,0 +1,79 @@
+//! `kafka2prom serve`
+use std::path::Path;
+use std::sync::Arc;
+
+use k2p_runtime::config::{Document, Reader};
+use k2p_server::bridge::{self, Setup};
+use k2p_server::config::{self, Config, Flags};
+use k2p_server::expose::BuildInfo;
+use tokio::net::TcpListener;
+
+use super::process::{self, REVISION, VERSION};
+use super::{Done, Failure};
+use crate::cli::{LogArgs, ServeArgs};
+
+pub fn run(args: &ServeArgs, log: &LogArgs) -> Done {
+    let flags = flags(args);
+    let config = load(args.config.as_deref(), &flags).map_err(Failure::Usage)?;
+    let runtime = process::tokio_runtime()?;
+    runtime.block_on(async {
+        let process = process::begin(log, "kafka2prom")?;
+        let listener = listen(&config.web.listen).await?;
+        let reload = args.config.clone().map(|path| {
+            let flags = flags.clone();
+            Arc::new(move || load(Some(&path), &flags).map_err(|faults| faults.join("\n"))) as bridge::Reload
+        });
+        let setup = Setup {
+            listener,
+            registry: process.registry.clone(),
+            runtime: process.runtime.clone(),
+            build: BuildInfo { version: VERSION.to_owned(), revision: REVISION.to_owned() },
+            reload,
+            on_stall: process::stalled(),
+        };
+        let ended = bridge::run(config, setup, process.shutdown.clone()).await;
+        drop(process);
+        ended.map_err(Failure::failed)
+    })
+}
+
+/// Binds the web listener.
+pub async fn listen(address: &str) -> Result<TcpListener, Failure> {
+    let address = if address.starts_with(':') { format!("0.0.0.0{address}") } else { address.to_owned() };
+    TcpListener::bind(&address).await.map_err(|e| {
+        Failure::failed(format_args!("cannot listen on {address}: {e}; choose another --web.listen-address"))
+    })
+}
+
+/// File and flags together; every fault of both at once.
+pub fn load(path: Option<&Path>, flags: &Flags) -> Result<Config, Vec<String>> {
+    let document = match path {
+        Some(path) => Document::load(path),
+        None => Document::parse("", "", &|_| None, &|_| Err(std::io::ErrorKind::NotFound.into())),
+    };
+    let reader = Reader::new(document);
+    let mut faults = Vec::new();
+    let config = config::read(&reader.root(), flags, &mut faults);
+    if let Err(errors) = reader.finish() {
+        // What stands in the file comes first, in the order of its lines.
+        faults.splice(0..0, errors.0.iter().map(ToString::to_string));
+    }
+    match config {
+        Some(config) if faults.is_empty() => Ok(config),
+        _ => Err(faults),
+    }
+}
+
+fn flags(args: &ServeArgs) -> Flags {
+    Flags {
+        brokers: args.kafka.brokers.clone(),
+        group: args.group.clone(),
+        properties: args.kafka.properties.clone(),
+        topics: args.topics.clone(),
+        listen: args.listen.clone(),
+        advertise: args.advertise.clone(),
+        external: args.external.clone(),
+        route: args.route.clone(),
+        admin_api: args.admin,
+    }
+}

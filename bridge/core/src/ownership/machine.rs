@@ -1,0 +1,354 @@
+//! The protocol of one bridge.
+use std::collections::BTreeMap;
+
+use super::partition::{Barrier, Part, State};
+use super::{Action, Assignment, Commit, Config, Event, Found, Identity, MarkerKind, Tp, Watch};
+use crate::model::MonoMs;
+
+/// The one commit that may be under way.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Outstanding {
+    seq: u64,
+    sent: MonoMs,
+    generation: i32,
+    /// What it claims; a partition assigned again since is not proven by it.
+    tps: Vec<Tp>,
+}
+
+/// The ownership of all partitions of one bridge (see the module's documentation).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Machine {
+    cfg: Config,
+    me: Identity,
+    parts: BTreeMap<Tp, Part>,
+    watch: Watch,
+    outstanding: Option<Outstanding>,
+    /// Sequence of the newest commit sent.
+    seq: u64,
+    generation: i32,
+    /// When the next renewal is due.
+    renew_at: MonoMs,
+    /// A release waits for the outstanding commit's answer.
+    release_due: bool,
+}
+
+impl Machine {
+    /// A bridge that owns nothing yet.
+    pub fn new(cfg: Config, me: Identity) -> Machine {
+        Machine {
+            cfg,
+            me,
+            parts: BTreeMap::new(),
+            watch: Watch::default(),
+            outstanding: None,
+            seq: 0,
+            generation: -1,
+            renew_at: MonoMs::MIN,
+            release_due: false,
+        }
+    }
+
+    /// Takes one event, returns what has to be done, in order.
+    pub fn handle(&mut self, event: Event, now: MonoMs) -> Vec<Action> {
+        let mut out = Vec::new();
+        match event {
+            Event::Assigned(list) => self.assigned(list, now, &mut out),
+            Event::Revoked { partitions, lost } => self.revoked(&partitions, lost, now, &mut out),
+            Event::RevokeDone => self.revoke_done(now, &mut out),
+            Event::CommitAnswered { seq, generation, accepted } => {
+                self.answered(seq, generation, &accepted, now, &mut out);
+            }
+            Event::Watched(list) => self.watched(list, now, &mut out),
+            Event::EndRead { tp, end } => self.end_read(&tp, end),
+            Event::Progress(tp, progress) => {
+                if let Some(part) = self.parts.get_mut(&tp) {
+                    part.progress = progress;
+                    if part.state == State::Live {
+                        part.shown = progress;
+                    }
+                }
+            }
+            Event::Tick { generation } => self.generation = generation,
+        }
+        self.advance(now, &mut out);
+        self.renew(now, &mut out);
+        out
+    }
+
+    /// May the partition be shown at `now`? The one question of a scrape (rule 6).
+    pub fn may_expose(&self, tp: &Tp, now: MonoMs) -> bool {
+        let Some(part) = self.parts.get(tp) else { return false };
+        let evicted = part.state == State::Draining && self.cfg.rules.evict_first;
+        let shown = part.state == State::Live || (part.state == State::Draining && part.was_live);
+        shown && !evicted && (now < part.lease_until || !self.cfg.rules.lease)
+    }
+
+    /// The state of a partition; `Gone` if it is not this bridge's.
+    pub fn state(&self, tp: &Tp) -> State {
+        self.parts.get(tp).map_or(State::Gone, |p| p.state)
+    }
+
+    /// When the wait of a partition ends, if it is this bridge's.
+    pub fn wait_until(&self, tp: &Tp) -> Option<MonoMs> {
+        self.parts.get(tp).map(|p| p.wait_until)
+    }
+
+    /// The barrier of a partition, once it is known.
+    pub fn barrier(&self, tp: &Tp) -> Option<i64> {
+        match self.parts.get(tp)?.barrier {
+            Barrier::At(offset) => Some(offset),
+            Barrier::Unasked | Barrier::Asked => None,
+        }
+    }
+
+    /// The owned partitions, in order.
+    pub fn owned(&self) -> impl Iterator<Item = &Tp> {
+        self.parts.keys()
+    }
+
+    /// What the watcher knows of the whole group.
+    pub fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
+    /// Sequence and send time of the commit under way.
+    pub fn outstanding(&self) -> Option<(u64, MonoMs)> {
+        self.outstanding.as_ref().map(|o| (o.seq, o.sent))
+    }
+
+    /// When the next event is due even if nothing happens: a wait or a lease ends, a
+    /// renewal is to be sent.
+    pub fn next_deadline(&self, now: MonoMs) -> Option<MonoMs> {
+        let ends = self.parts.values().flat_map(|p| [p.wait_until, p.lease_until]);
+        let renew = (!self.parts.is_empty()).then_some(self.renew_at);
+        ends.filter(|at| *at > now).chain(renew).min()
+    }
+
+    fn assigned(&mut self, list: Vec<Assignment>, now: MonoMs, out: &mut Vec<Action>) {
+        for a in list {
+            self.watch.look(&a.tp, a.found.clone(), now, self.cfg.rules.watch_restarts);
+            // A claim is a commit issued *after* the assignment (rule 2).
+            if let Some(o) = &mut self.outstanding {
+                o.tps.retain(|tp| *tp != a.tp || !self.cfg.rules.claim);
+            }
+            let claim = a.found.marker().map_or(0, |m| m.claim) + 1;
+            // A claim must not forget where the cache of its predecessor began.
+            let inherited = a.found.marker().map_or(-1, |m| m.low_water);
+            let part = Part {
+                state: State::Assigned,
+                wait_until: self.wait_end(&a, now),
+                claim,
+                claimed: None,
+                lease_until: MonoMs::MIN,
+                barrier: Barrier::Unasked,
+                was_live: false,
+                proof_above: None,
+                read_back: 0,
+                progress: super::Progress { position: a.start, low_water: a.start },
+                shown: super::Progress { position: a.found.offset().max(0), low_water: inherited },
+                partitions: a.partitions,
+                topic_id: a.topic_id,
+                found: a.found,
+            };
+            out.push(Action::Changed { tp: a.tp.clone(), from: State::Gone, to: State::Assigned });
+            self.parts.insert(a.tp, part);
+        }
+        // A claim is what a new partition waits for first.
+        self.renew_at = now;
+    }
+
+    /// Rule 3 (and rule 10 for a partition that a topic gained).
+    fn wait_end(&self, a: &Assignment, now: MonoMs) -> MonoMs {
+        if !self.cfg.rules.wait {
+            return now;
+        }
+        if a.found.is_held() {
+            // `look` has just taken this answer, so there always is a first sight.
+            let since = if self.cfg.rules.watch_restarts {
+                self.watch.since(&a.tp, &a.found)
+            } else {
+                self.watch.get(&a.tp).map(|(_, at)| *at)
+            };
+            return since.unwrap_or(now) + self.cfg.wait;
+        }
+        if a.found == Found::Nothing && self.somebody_knows_fewer(a) {
+            return now + self.cfg.wait;
+        }
+        now
+    }
+
+    /// Rule 10: a bridge that does not know of this partition yet may still expose
+    /// origins whose newer dumps are in it.
+    fn somebody_knows_fewer(&self, a: &Assignment) -> bool {
+        self.watch.iter().any(|(tp, found, _)| {
+            tp.topic == a.tp.topic
+                && match found {
+                    Found::Nothing => false,
+                    Found::Marker { marker, .. } => {
+                        marker.kind == MarkerKind::Held && marker.partitions <= a.tp.partition
+                    }
+                    Found::Stranger { .. } => true,
+                }
+        })
+    }
+
+    fn revoked(&mut self, list: &[Tp], lost: bool, now: MonoMs, out: &mut Vec<Action>) {
+        for tp in list {
+            let Some(part) = self.parts.get_mut(tp) else { continue };
+            let from = part.state;
+            out.push(Action::Expose { tp: tp.clone(), visible: false });
+            if lost {
+                self.parts.remove(tp);
+                out.push(Action::Changed { tp: tp.clone(), from, to: State::Gone });
+            } else {
+                part.state = State::Draining;
+                out.push(Action::Changed { tp: tp.clone(), from, to: State::Draining });
+            }
+        }
+        self.release_due |= !lost;
+        self.release(now, out);
+    }
+
+    /// Rule 5. Sent when nothing else is under way: of two commits in flight the later
+    /// could be re-sent under a generation in which the partition is another's.
+    fn release(&mut self, now: MonoMs, out: &mut Vec<Action>) {
+        if !self.release_due || (self.outstanding.is_some() && self.cfg.rules.one_commit) {
+            return;
+        }
+        self.release_due = false;
+        let seq = self.seq + 1;
+        let entries: Vec<_> = self
+            .parts
+            .iter()
+            .filter(|(_, p)| p.state == State::Draining)
+            .filter_map(|(tp, p)| p.released(&self.cfg, tp, &self.me, seq, now))
+            .collect();
+        self.send(entries, true, now, out);
+    }
+
+    fn revoke_done(&mut self, now: MonoMs, out: &mut Vec<Action>) {
+        self.release_due = false;
+        // Nothing new goes out while the client lets the partitions go and rejoins.
+        self.renew_at = self.renew_at.max(now + self.cfg.retry);
+        let gone: Vec<Tp> =
+            self.parts.iter().filter(|(_, p)| p.state == State::Draining).map(|(tp, _)| tp.clone()).collect();
+        for tp in gone {
+            self.parts.remove(&tp);
+            out.push(Action::Changed { tp, from: State::Draining, to: State::Gone });
+        }
+    }
+
+    fn answered(&mut self, seq: u64, generation: i32, accepted: &[Tp], now: MonoMs, out: &mut Vec<Action>) {
+        self.generation = generation;
+        let Some(sent) = self.outstanding.take_if(|o| o.seq == seq) else { return };
+        let proof = generation >= 0 && generation == sent.generation || !self.cfg.rules.same_generation;
+        if !proof || accepted.is_empty() {
+            // No proof, and no loss either: asked again soon.
+            self.renew_at = self.renew_at.min(now + self.cfg.retry);
+        } else {
+            let base = if self.cfg.rules.lease_from_send { sent.sent } else { now };
+            for tp in accepted.iter().filter(|tp| sent.tps.contains(tp)) {
+                let Some(part) = self.parts.get_mut(tp) else { continue };
+                part.claimed = part.claimed.max(Some(seq));
+                part.lease_until = part.lease_until.max(base + self.cfg.lease);
+                out.push(Action::Lease { tp: tp.clone(), until: part.lease_until });
+            }
+        }
+        self.release(now, out);
+    }
+
+    fn watched(&mut self, list: Vec<(Tp, Found)>, now: MonoMs, out: &mut Vec<Action>) {
+        for (tp, found) in list {
+            if let Some(part) = self.parts.get_mut(&tp) {
+                match found.marker() {
+                    Some(m) if m.incarnation == self.me.incarnation => part.read_back = part.read_back.max(m.seq),
+                    _ if part.claimed.is_some() && part.state != State::Draining => {
+                        self.renew_at = now;
+                        // An answer older than the claim still shows what was found.
+                        if found != part.found {
+                            out.push(Action::ForeignMarker(tp.clone()));
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            self.watch.look(&tp, found, now, self.cfg.rules.watch_restarts);
+        }
+    }
+
+    fn end_read(&mut self, tp: &Tp, end: i64) {
+        let Some(part) = self.parts.get_mut(tp) else { return };
+        if part.barrier != Barrier::Asked {
+            return;
+        }
+        let released_at = match &part.found {
+            Found::Marker { offset, marker } if marker.kind == MarkerKind::Released => Some(*offset),
+            _ => None,
+        };
+        // A release says exactly how far its bridge had come, unless the log has been
+        // cut or made anew since (rule 10).
+        part.barrier = Barrier::At(released_at.map_or(end, |offset| offset.min(end)));
+    }
+
+    /// Moves every partition as far as time and answers allow.
+    fn advance(&mut self, now: MonoMs, out: &mut Vec<Action>) {
+        for (tp, part) in &mut self.parts {
+            if part.barrier == Barrier::Unasked && (now >= part.wait_until || !self.cfg.rules.barrier_after_wait) {
+                part.barrier = Barrier::Asked;
+            }
+            if part.barrier == Barrier::Asked && part.state != State::Draining {
+                out.push(Action::ReadEnd(tp.clone()));
+            }
+            let to = part.next_state(&self.cfg, now);
+            if to == part.state {
+                continue;
+            }
+            let from = std::mem::replace(&mut part.state, to);
+            match to {
+                State::Live => {
+                    part.was_live = true;
+                    part.proof_above = None;
+                    part.shown = part.progress;
+                    out.push(Action::Expose { tp: tp.clone(), visible: true });
+                }
+                State::Fenced => {
+                    part.proof_above = Some(self.seq);
+                    out.push(Action::Expose { tp: tp.clone(), visible: false });
+                }
+                _ => {}
+            }
+            out.push(Action::Changed { tp: tp.clone(), from, to });
+        }
+    }
+
+    /// Rules 1 and 2: claims and renewals, all partitions in one commit.
+    fn renew(&mut self, now: MonoMs, out: &mut Vec<Action>) {
+        if now < self.renew_at || self.generation < 0 || (self.outstanding.is_some() && self.cfg.rules.one_commit) {
+            return;
+        }
+        if self.cfg.rules.one_commit && self.parts.values().any(|p| p.state == State::Draining) {
+            return;
+        }
+        let seq = self.seq + 1;
+        let entries: Vec<_> = self
+            .parts
+            .iter()
+            .filter(|(_, p)| p.state != State::Draining)
+            .map(|(tp, p)| p.held(tp, &self.me, seq, now))
+            .collect();
+        if !entries.is_empty() {
+            self.renew_at = now + self.cfg.renew;
+        }
+        self.send(entries, false, now, out);
+    }
+
+    fn send(&mut self, entries: Vec<super::CommitEntry>, release: bool, now: MonoMs, out: &mut Vec<Action>) {
+        if entries.is_empty() {
+            return;
+        }
+        self.seq += 1;
+        let tps = if release { Vec::new() } else { entries.iter().map(|e| e.tp.clone()).collect() };
+        self.outstanding = Some(Outstanding { seq: self.seq, sent: now, generation: self.generation, tps });
+        out.push(Action::Commit(Commit { seq: self.seq, release, entries }));
+    }
+}

@@ -1,0 +1,253 @@
+//! Who may show a partition, and since when: the ownership protocol (design §1).
+//!
+//! [`Machine`] is the whole protocol of one bridge as a pure state machine:
+//! `(event, now) → actions`, plus [`Machine::may_expose`]. It does no I/O and reads
+//! no clock, so the very same code runs in the bridge, in the model checker and in
+//! the property tests.
+//!
+//! ```text
+//! Assigned ─► Claimed ─► CatchingUp ─► Live ─► Draining ─► Gone
+//!   (wait runs through both)            │
+//!                                       └─► Fenced ──(fresh proof)──► Live
+//! ```
+//!
+//! The rules keep their numbers from the design; [`Rules`] names each of them, so
+//! that a test can take one away and see the promise break.
+mod machine;
+mod marker;
+mod partition;
+mod watch;
+
+use std::sync::Arc;
+
+pub use machine::Machine;
+pub use marker::{Found, Marker, MarkerKind};
+pub use partition::State;
+pub use watch::Watch;
+
+use crate::model::MonoMs;
+
+/// A topic's partition.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tp {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: i32,
+}
+
+impl Tp {
+    /// A partition of a topic.
+    pub fn new(topic: impl Into<Arc<str>>, partition: i32) -> Tp {
+        Tp { topic: topic.into(), partition }
+    }
+}
+
+impl std::fmt::Display for Tp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.topic, self.partition)
+    }
+}
+
+/// The timers of the protocol. All in milliseconds of the monotonic clock.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Config {
+    /// L: an acknowledged commit proves ownership until its send time + `lease`.
+    pub lease: MonoMs,
+    /// L_wait: how long a partition stays dark after a marker that is not a release.
+    /// Exceeds `lease` by the margin for clock-rate drift.
+    pub wait: MonoMs,
+    /// A commit of all owned partitions is sent this often (L/5).
+    pub renew: MonoMs,
+    /// After a commit that proved nothing, the next one is not sent sooner than this.
+    pub retry: MonoMs,
+    /// Which rules hold; all of them, except in tests.
+    pub rules: Rules,
+}
+
+impl Config {
+    /// The defaults of design §1: L = 15 s, L_wait = 18 s.
+    pub fn new(lease: MonoMs, wait: MonoMs) -> Config {
+        Config { lease, wait, renew: lease / 5, retry: (lease / 30).max(1), rules: Rules::ALL }
+    }
+}
+
+/// The rules that can be taken away, to see that each is needed. A bridge runs with
+/// [`Rules::ALL`]; nothing in the product can build another value, only tests do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Rules {
+    /// Rule 1: exposure ends with the lease.
+    pub lease: bool,
+    /// Rule 1: the lease counts from the commit's send time, not from its answer.
+    pub lease_from_send: bool,
+    /// Rule 1: an answer counts only if the generation did not change meanwhile.
+    pub same_generation: bool,
+    /// Rule 2: nothing is exposed before a claim was acknowledged.
+    pub claim: bool,
+    /// Rule 3: an unreleased marker makes its successor wait.
+    pub wait: bool,
+    /// Rule 3: a changed marker restarts the count.
+    pub watch_restarts: bool,
+    /// Rule 4: nothing is exposed before the catch-up barrier is reached.
+    pub barrier: bool,
+    /// Rule 4: the barrier is read after the wait, not at assignment.
+    pub barrier_after_wait: bool,
+    /// Rule 5: evicted before released.
+    pub evict_first: bool,
+    /// Rule 5: only a bridge that was live releases with its position.
+    pub release_only_live: bool,
+    /// Rule 5: one commit at a time, and none outstanding when a partition is let go.
+    pub one_commit: bool,
+}
+
+impl Rules {
+    /// The protocol as it is.
+    pub const ALL: Rules = Rules {
+        lease: true,
+        lease_from_send: true,
+        same_generation: true,
+        claim: true,
+        wait: true,
+        watch_restarts: true,
+        barrier: true,
+        barrier_after_wait: true,
+        evict_first: true,
+        release_only_live: true,
+        one_commit: true,
+    };
+}
+
+/// Who this bridge is, as its markers say it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// Chosen anew at each start of a bridge; tells its own markers from another's.
+    pub incarnation: u64,
+    /// `HOST:PORT` at which other bridges reach this one.
+    pub peer: Arc<str>,
+}
+
+/// How far a partition's owner worker is. Sampled by the caller before each tick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Progress {
+    /// The next offset to process: everything below was published, refused,
+    /// superseded or dropped (G2).
+    pub position: i64,
+    /// Where a successor has to begin so that its cache is whole (rule 7).
+    pub low_water: i64,
+}
+
+/// A partition as the coordinator assigned it, with what was read about it then.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Assignment {
+    /// Which one.
+    pub tp: Tp,
+    /// Its marker, read after the assignment.
+    pub found: Found,
+    /// The offset at which consumption starts.
+    pub start: i64,
+    /// How many partitions the topic has.
+    pub partitions: i32,
+    /// Identifies the topic over its deletion and re-creation; empty if unknown.
+    pub topic_id: Arc<str>,
+}
+
+/// What happens to the machine. `now` comes beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// Partitions were assigned. `now` is the arrival of the markers' answer, never
+    /// the time of its request (rule 3).
+    Assigned(Vec<Assignment>),
+    /// Partitions are taken away; `lost` if they may belong to another already.
+    Revoked {
+        /// Which ones.
+        partitions: Vec<Tp>,
+        /// Nothing may be committed for them any more.
+        lost: bool,
+    },
+    /// The caller stops waiting for the release (answered, or 2 s have passed) and
+    /// unassigns: the draining partitions are gone.
+    RevokeDone,
+    /// The outstanding commit was answered.
+    CommitAnswered {
+        /// Its sequence.
+        seq: u64,
+        /// The member's generation now, after the answer; -1 if it is in none.
+        generation: i32,
+        /// The partitions whose offsets the coordinator accepted.
+        accepted: Vec<Tp>,
+    },
+    /// All markers of the group as read by the watcher; `now` is the answer's arrival.
+    Watched(Vec<(Tp, Found)>),
+    /// The end of a partition, read from its leader after [`Action::ReadEnd`].
+    EndRead {
+        /// Which one.
+        tp: Tp,
+        /// Its end at the same isolation level.
+        end: i64,
+    },
+    /// How far the worker of a partition is.
+    Progress(Tp, Progress),
+    /// Time passes. `generation` is the member's generation now.
+    Tick {
+        /// -1 if the member is in no generation: nothing is committed then.
+        generation: i32,
+    },
+}
+
+/// What the caller has to do, in this order.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Make the partition visible or invisible, synchronously, before anything else.
+    Expose {
+        /// Which one.
+        tp: Tp,
+        /// Exposed until its lease ends, or not at all.
+        visible: bool,
+    },
+    /// The lease of a partition now ends at `until`.
+    Lease {
+        /// Which one.
+        tp: Tp,
+        /// End of the lease.
+        until: MonoMs,
+    },
+    /// Send one OffsetCommit, without waiting for it.
+    Commit(Commit),
+    /// Read the partition's end from its leader and answer with [`Event::EndRead`].
+    /// Repeated until answered; the caller keeps at most one under way.
+    ReadEnd(Tp),
+    /// The partition went from one state to another (for metrics and logs).
+    Changed {
+        /// Which one.
+        tp: Tp,
+        /// Before.
+        from: State,
+        /// After.
+        to: State,
+    },
+    /// The bridge's own partition carries another bridge's marker (rule 5: it commits
+    /// again, and counts it).
+    ForeignMarker(Tp),
+}
+
+/// One OffsetCommit: offsets with markers in their metadata.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Commit {
+    /// Its number; the answer names it.
+    pub seq: u64,
+    /// True if it releases (the caller waits for its answer before it unassigns).
+    pub release: bool,
+    /// What is committed.
+    pub entries: Vec<CommitEntry>,
+}
+
+/// One partition of a [`Commit`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CommitEntry {
+    /// Which one.
+    pub tp: Tp,
+    /// The offset: under `H` no promise to anybody, under `R` the successor's barrier.
+    pub offset: i64,
+    /// The metadata.
+    pub marker: Marker,
+}

@@ -1,0 +1,132 @@
+//! Puts the demo together: Kafka, the fleet, its agents, two bridges, and the person.
+use std::io::{BufRead, Write};
+use std::time::Duration;
+
+use k2p_runtime::mock::MockKafka;
+use k2p_runtime::metrics::RuntimeMetrics;
+use k2p_runtime::shutdown::Shutdown;
+use prometheus::Registry;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::bridges::{Bridge, Bridges};
+use super::{Fleet, agents, own_agent, ready, starting};
+use crate::cli::{DemoArgs, LogArgs};
+use crate::commands::{Done, Failure, process};
+
+/// The topic of the demo.
+const TOPIC: &str = "k2p.metrics";
+/// Enough that both bridges have some, few enough to read.
+const PARTITIONS: i32 = 8;
+
+pub fn run(args: &DemoArgs, log: &LogArgs) -> Done {
+    let runtime = process::tokio_runtime()?;
+    let quiet = LogArgs { level: quiet(&log.level), ..log.clone() };
+    let done = runtime.block_on(async {
+        let process = process::begin(&quiet, "kafka2prom-demo")?;
+        let done = demo(args, &process).await;
+        process.shutdown.trigger();
+        done
+    });
+    // A reader of stdin cannot be interrupted; it must not keep the process.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    done
+}
+
+/// People read what the demo says; the log is for when they ask for it.
+fn quiet(level: &str) -> String {
+    if level == "info" { "warn".to_owned() } else { level.to_owned() }
+}
+
+async fn demo(args: &DemoArgs, process: &process::Process) -> Done {
+    let mock = match &args.brokers {
+        Some(_) => None,
+        None => Some(MockKafka::start(TOPIC, PARTITIONS).map_err(Failure::failed)?),
+    };
+    let brokers = mock.as_ref().map_or_else(|| args.brokers.clone().unwrap_or_default(), MockKafka::brokers);
+    let what = if mock.is_some() { "in this process (librdkafka's mock cluster)" } else { brokers.as_str() };
+    let fleet = Fleet::start(&process.shutdown, args.seed, &process.runtime.http).await.map_err(Failure::failed)?;
+    say(&starting(&fleet, what));
+    if args.brokers.is_some() {
+        create_topic(&brokers).await?;
+    }
+    let mut agents_running = start_agents(args, &fleet, &brokers, &process.shutdown)?;
+    say("Two bridges in one consumer group, as processes of their own …\n");
+    let mut bridges = Bridges::start(&brokers, mock.is_some(), &args.ports).await?;
+    bridges.until_live(&process.shutdown, Duration::from_secs(30)).await;
+    let addresses: Vec<(String, String)> = bridges.all().map(|b: &Bridge| (b.name.clone(), b.url.clone())).collect();
+    say(&ready(&addresses, "type k and Enter here (s and Enter starts it again), or kill -9 its process."));
+    let mut keys = keys();
+    loop {
+        tokio::select! {
+            () = process.shutdown.triggered() => break,
+            key = keys.recv() => match key.as_deref() {
+                Some("k") => say(&bridges.kill_first()),
+                Some("s") => say(&bridges.start_first().await?),
+                Some("q") => break,
+                Some(_) => say("k kills the first bridge, s starts it again, q or Ctrl-C ends the demo.\n"),
+                // No terminal: only a signal ends it.
+                None => process.shutdown.triggered().await,
+            },
+        }
+    }
+    process.shutdown.trigger();
+    bridges.stop().await;
+    let _late = tokio::time::timeout(Duration::from_millis(500), async {
+        while agents_running.join_next().await.is_some() {}
+    })
+    .await;
+    say("Ended.\n");
+    Ok(())
+}
+
+/// Each agent with a registry of its own, as in a process of its own.
+fn start_agents(args: &DemoArgs, fleet: &Fleet, brokers: &str, shutdown: &Shutdown) -> Result<JoinSet<()>, Failure> {
+    let mut configs = agents(fleet, brokers, TOPIC).map_err(Failure::Usage)?;
+    configs.extend(own_agent(&args.scrape, brokers, TOPIC).map_err(Failure::Usage)?);
+    let mut running = JoinSet::new();
+    for config in configs {
+        let registry = Registry::new();
+        let runtime = RuntimeMetrics::new(&registry, process::VERSION, process::REVISION).map_err(Failure::failed)?;
+        let shutdown = shutdown.clone();
+        running.spawn(async move {
+            if let Err(error) = k2p_agent::run(config, shutdown, &registry, &runtime).await {
+                tracing::error!(%error, "an agent did not start");
+            }
+        });
+    }
+    Ok(running)
+}
+
+/// A real Kafka may not have the topic yet.
+async fn create_topic(brokers: &str) -> Done {
+    use k2p_server::topics::{Purpose, TopicSpec, Topics};
+    let args = crate::cli::KafkaArgs { brokers: Some(brokers.to_owned()), ..Default::default() };
+    let kafka = crate::commands::kafka_config(&args, None)?;
+    let spec = TopicSpec { name: TOPIC.to_owned(), purpose: Purpose::Metrics, partitions: PARTITIONS, replicas: 0 };
+    let topics = Topics::new(&kafka).map_err(Failure::failed)?;
+    let created = topics.create(&[spec]).await.map_err(Failure::failed)?;
+    if !created.is_empty() {
+        say(&format!("Created the topic {TOPIC} with {PARTITIONS} partitions.\n"));
+    }
+    Ok(())
+}
+
+/// Lines typed by the person, trimmed; ends with the input.
+fn keys() -> mpsc::Receiver<String> {
+    let (tx, rx) = mpsc::channel(4);
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            if tx.blocking_send(line.trim().to_lowercase()).is_err() {
+                return;
+            }
+        }
+    });
+    rx
+}
+
+/// Prints for the person; a closed terminal is no reason to fail.
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _closed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}

@@ -1,0 +1,228 @@
+//! One running bridge: consuming and exposing put together, started and ended in order.
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use k2p_core::ownership::Identity;
+use k2p_runtime::clock::{mono_ms, unix_ms};
+use k2p_runtime::http::client::{ClientConfig, ClientError, HttpClient};
+use k2p_runtime::http::{BoxFuture, HttpLimits, service};
+use k2p_runtime::kafka::KafkaLog;
+use k2p_runtime::metrics::{MetricsError, RuntimeMetrics};
+use k2p_runtime::shutdown::Shutdown;
+use prometheus::Registry;
+use tokio::net::TcpListener;
+
+use crate::config::{Config, Web};
+use crate::consume::{self, ConsumeError, Switches};
+use crate::expose::{BuildInfo, ExposeConfig, Exposer, Hook, Hooks, State, TopicInfo};
+use crate::live::LivePartitions;
+use crate::metrics::{Clocks, ServerMetrics};
+
+/// How long `/-/drain` waits for the group to take everything over.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How soon it is seen that consuming ended by itself.
+const FAILED: Duration = Duration::from_millis(200);
+/// How often a drain looks whether it is done.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Why a bridge cannot start or ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum BridgeError {
+    /// Kafka.
+    #[error(transparent)]
+    Consume(#[from] ConsumeError),
+    /// The listener.
+    #[error("the web listener failed: {0}")]
+    Listener(#[from] io::Error),
+    /// A metric is registered twice: a mistake of the program.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    /// The client for other bridges.
+    #[error("the client for other bridges cannot be made: {0}")]
+    Client(#[from] ClientError),
+}
+
+/// What the process gives to a bridge.
+pub struct Setup {
+    /// Already bound: the address is known before anything is advertised.
+    pub listener: TcpListener,
+    /// Takes the bridge's own metrics; exposed by it.
+    pub registry: Registry,
+    /// The process' own metrics, registered on `registry`.
+    pub runtime: RuntimeMetrics,
+    /// Version and revision.
+    pub build: BuildInfo,
+    /// Reads the configuration again (`/-/reload`); `None`: there is no file.
+    pub reload: Option<Reload>,
+    /// Called when the consumer thread has stalled for good: ends the process.
+    pub on_stall: Arc<dyn Fn() + Send + Sync>,
+}
+
+/// Reads and validates the configuration; the error is for people.
+pub type Reload = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
+
+/// Runs a bridge until `shutdown`: then everything is handed over while scrapes are
+/// still answered, and the web side ends last.
+///
+/// # Errors
+/// When it cannot start, or when consuming ended by itself.
+pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(), BridgeError> {
+    let live = Arc::new(LivePartitions::default());
+    let metrics = ServerMetrics::new(&setup.registry, live.clone(), Clocks { mono: mono_ms, wall: unix_ms })?;
+    let listen = setup.listener.local_addr()?;
+    let advertise = advertised(&config.web, listen.port(), &listen.ip().to_string());
+    let log = KafkaLog::new("bridge", &setup.runtime);
+    // Two switches: a drain leaves the group, and the process goes on.
+    let switches = Switches { leave: Shutdown::new(), end: Shutdown::new() };
+    let healthy = Arc::new(AtomicBool::new(true));
+    let consuming = consume::start(
+        &consume::Config {
+            kafka: config.kafka.clone(),
+            topics: config.topics.clone(),
+            ownership: config.ownership.clone(),
+            rewind: config.rewind,
+            identity: Identity { incarnation: incarnation(), peer: advertise.as_str().into() },
+            deadletter: config.deadletter.clone(),
+        },
+        &live,
+        &metrics,
+        &log,
+        &switches,
+        {
+            let (healthy, on_stall) = (healthy.clone(), setup.on_stall.clone());
+            move || {
+                healthy.store(false, Ordering::SeqCst);
+                on_stall();
+            }
+        },
+    )?;
+    let state = Arc::new(State {
+        live: live.clone(),
+        registry: setup.registry.clone(),
+        metrics,
+        clocks: Clocks { mono: mono_ms, wall: unix_ms },
+        started: unix_ms(),
+        build: setup.build,
+        client: HttpClient::new(&ClientConfig::default())?,
+        hooks: Hooks {
+            reload: reload_hook(setup.reload, live.clone()),
+            drain: drain_hook(live.clone(), switches.leave.clone()),
+            healthy: Arc::new(move || healthy.load(Ordering::SeqCst)),
+            kafka_up: Arc::new(move || log.is_up()),
+        },
+    });
+    let exposer = Exposer::new(expose_config(&config, advertise.clone()), state);
+    let answer = service(move |request| exposer.clone().handle(request));
+    let web_end = Shutdown::new();
+    let web = tokio::spawn(k2p_runtime::http::serve(
+        setup.listener,
+        answer,
+        HttpLimits::default(),
+        web_end.clone(),
+        setup.runtime.http.clone(),
+    ));
+    tracing::info!(listen = %listen, advertise, group = config.kafka.group(), "ready");
+
+    while !shutdown.is_triggered() && !consuming.is_finished() {
+        tokio::select! {
+            () = shutdown.triggered() => {}
+            () = tokio::time::sleep(FAILED) => {}
+        }
+    }
+    live.set_draining();
+    switches.leave.trigger();
+    switches.end.trigger();
+    let ended = tokio::task::spawn_blocking(move || consuming.join()).await;
+    web_end.trigger();
+    if web.await.is_err() {
+        tracing::error!("the web side panicked");
+    }
+    ended.unwrap_or_else(|e| Err(ConsumeError::Fatal(e.to_string())))?;
+    Ok(())
+}
+
+fn expose_config(config: &Config, advertise: String) -> ExposeConfig {
+    ExposeConfig {
+        advertise_address: advertise,
+        external_address: config.web.external.clone(),
+        route: config.web.route,
+        peers: config.web.peers.clone(),
+        peer_token: config.web.peer_token.clone(),
+        admin_api: config.web.admin_api,
+        max_scrapes: config.web.max_scrapes,
+        topics: config.topics.iter().map(topic_info).collect(),
+        ..ExposeConfig::default()
+    }
+}
+
+fn topic_info(topic: &consume::Topic) -> TopicInfo {
+    let limits = &topic.cache.limits;
+    let all = [
+        ("dump_bytes", limits.dump_bytes),
+        ("series_per_origin", limits.series_per_origin),
+        ("origins", limits.origins),
+        ("label_name_bytes", limits.label_name_bytes),
+        ("label_value_bytes", limits.label_value_bytes),
+    ];
+    TopicInfo {
+        name: topic.name.to_string(),
+        staleness: topic.cache.staleness.to_string(),
+        limits: all.iter().map(|(name, value)| ((*name).to_owned(), *value as u64)).collect(),
+    }
+}
+
+/// The advertised address: as configured, else the bound one, else this host's name
+/// where every address is listened on.
+fn advertised(web: &Web, port: u16, ip: &str) -> String {
+    if let Some(address) = &web.advertise {
+        return address.clone();
+    }
+    let host = match ip {
+        "0.0.0.0" | "::" => k2p_runtime::clock::host_name(),
+        ip if ip.contains(':') => format!("[{ip}]"),
+        ip => ip.to_owned(),
+    };
+    format!("{host}:{port}")
+}
+
+/// Another number at each start, and another one on each machine.
+fn incarnation() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one((unix_ms(), mono_ms(), std::process::id()))
+}
+
+fn drain_hook(live: Arc<LivePartitions>, leave: Shutdown) -> Hook {
+    Arc::new(move || -> BoxFuture<Result<(), String>> {
+        let (live, leave) = (live.clone(), leave.clone());
+        Box::pin(async move {
+            live.set_draining();
+            leave.trigger();
+            let deadline = tokio::time::Instant::now() + DRAIN;
+            while !live.all().is_empty() {
+                if tokio::time::Instant::now() > deadline {
+                    return Err("partitions are still held: Kafka does not answer; ask again".to_owned());
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+            Ok(())
+        })
+    })
+}
+
+fn reload_hook(reload: Option<Reload>, live: Arc<LivePartitions>) -> Hook {
+    Arc::new(move || -> BoxFuture<Result<(), String>> {
+        let (reload, live) = (reload.clone(), live.clone());
+        Box::pin(async move {
+            let Some(reload) = reload else {
+                return Err("this bridge runs without a configuration file: nothing to reload".to_owned());
+            };
+            let config = tokio::task::spawn_blocking(move || reload()).await.map_err(|e| e.to_string())??;
+            for topic in &config.topics {
+                live.add_topic(topic.name.clone(), topic.policy);
+            }
+            Ok(())
+        })
+    })
+}

@@ -1,0 +1,170 @@
+//! What happens inside librdkafka's rebalance callback.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use k2p_core::model::MonoMs;
+use k2p_core::ownership::{Assignment, Event, Found, Tp};
+use k2p_runtime::clock::mono_ms;
+use rdkafka::consumer::{Consumer, RebalanceProtocol};
+use rdkafka::topic_partition_list::TopicPartitionList;
+
+use super::context::GroupConsumer;
+use super::ffi::{self, PartitionQueue};
+use super::handover::Handover;
+use super::owner::{Owned, Owner};
+use super::side::Start;
+use crate::live::NewPartition;
+
+/// How long the markers may take to be read: past it every partition is treated as
+/// held by a stranger, which is safe and slow.
+const READ_MARKERS: Duration = Duration::from_secs(5);
+/// How long a release waits for its answer (rule 5).
+const RELEASE: Duration = Duration::from_secs(2);
+
+pub(super) fn assign(owner: &mut Owner, consumer: &Arc<GroupConsumer>, list: &TopicPartitionList) {
+    owner.metrics.rebalances.inc();
+    owner.live.set_joined(true);
+    owner.stuck_since = None;
+    let tps = partitions(list);
+    let mut assignments = Vec::with_capacity(tps.len());
+    let mut offsets = TopicPartitionList::with_capacity(tps.len());
+    let mut arrived = mono_ms();
+    if !tps.is_empty() {
+        let markers = read_markers(consumer, &tps);
+        // The wait counts from the answer's arrival, never from the request (rule 3).
+        arrived = mono_ms();
+        let starts = owner.side.start_offsets(&markers);
+        for (tp, found) in markers {
+            let start = starts.get(&tp).copied().unwrap_or(Start::Beginning);
+            if let Some(assignment) = take(owner, consumer, &tp, found, start, arrived) {
+                assignments.push(assignment);
+                // An explicit offset of at least 0 or a symbol is always valid.
+                let _ = offsets.add_partition_offset(&tp.topic, tp.partition, start.offset());
+            }
+        }
+    }
+    let done = match consumer.rebalance_protocol() {
+        RebalanceProtocol::Eager => consumer.assign(&offsets),
+        _ => consumer.incremental_assign(&offsets),
+    };
+    if let Err(error) = done {
+        tracing::error!(%error, "assign failed: the next rebalance tries again");
+    }
+    tracing::info!(partitions = tps.len(), generation = ffi::generation(consumer), "partitions assigned");
+    owner.handle(Event::Tick { generation: ffi::generation(consumer) });
+    owner.handle_at(Event::Assigned(assignments), arrived);
+}
+
+fn read_markers(consumer: &GroupConsumer, tps: &[Tp]) -> Vec<(Tp, Found)> {
+    let mut list = TopicPartitionList::with_capacity(tps.len());
+    for tp in tps {
+        list.add_partition(&tp.topic, tp.partition);
+    }
+    match ffi::committed(consumer, &list, READ_MARKERS) {
+        Ok(found) => found,
+        Err(error) => {
+            tracing::warn!(%error, "the group's markers could not be read: waiting as if another bridge held every partition");
+            tps.iter().map(|tp| (tp.clone(), Found::unreadable())).collect()
+        }
+    }
+}
+
+/// Takes one partition: an invisible entry, a queue of its own, a worker on it.
+fn take(
+    owner: &mut Owner,
+    consumer: &Arc<GroupConsumer>,
+    tp: &Tp,
+    found: Found,
+    start: Start,
+    now: MonoMs,
+) -> Option<Assignment> {
+    let queue = PartitionQueue::split(consumer.clone(), tp)?;
+    let lease = Arc::new(AtomicI64::new(MonoMs::MIN));
+    let live = owner.live.insert(NewPartition {
+        topic: tp.topic.clone(),
+        partition: tp.partition,
+        lease_until: lease.clone(),
+        queue_capacity: owner.workers.queue_capacity(),
+    });
+    let first = start.position();
+    live.position.store(first, Ordering::SeqCst);
+    let predecessor = owner.retired.remove(tp);
+    let worker = owner.workers.spawn(tp, live.clone(), queue, first, predecessor);
+    let handover = Handover::begin(&found, now);
+    owner.parts.insert(tp.clone(), Owned { live, lease, worker, handover });
+    Some(Assignment {
+        tp: tp.clone(),
+        found,
+        start: first,
+        partitions: owner.side.partition_count(&tp.topic),
+        topic_id: "".into(),
+    })
+}
+
+pub(super) fn revoke(owner: &mut Owner, consumer: &Arc<GroupConsumer>, list: &TopicPartitionList) {
+    let begun = Instant::now();
+    owner.metrics.rebalances.inc();
+    let lost = consumer.assignment_lost();
+    let tps: Vec<Tp> = partitions(list).into_iter().filter(|tp| owner.parts.contains_key(tp)).collect();
+    // First dark, then the position: nothing exposed can be newer than what is released.
+    for tp in &tps {
+        if let Some(part) = owner.parts.get(tp) {
+            part.live.set_live(false);
+        }
+    }
+    owner.report_progress(consumer);
+    owner.handle(Event::Revoked { partitions: tps.clone(), lost });
+    if lost {
+        owner.metrics.fences.with_label_values(&["assignment_lost"]).inc_by(tps.len() as u64);
+        owner.metrics.group_rejoins.inc();
+    } else {
+        await_release(owner, consumer, begun);
+    }
+    let mut gone = TopicPartitionList::with_capacity(tps.len());
+    for tp in &tps {
+        gone.add_partition(&tp.topic, tp.partition);
+        if let Some(part) = owner.parts.remove(tp) {
+            part.worker.stop();
+            owner.live.remove(&tp.topic, tp.partition);
+            owner.retired.insert(tp.clone(), part.worker);
+        }
+        owner.ends_asked.remove(tp);
+    }
+    let done = match consumer.rebalance_protocol() {
+        RebalanceProtocol::Eager => consumer.unassign(),
+        _ => consumer.incremental_unassign(&gone),
+    };
+    if let Err(error) = done {
+        tracing::error!(%error, "unassign failed: the next rebalance tries again");
+    }
+    owner.handle(Event::RevokeDone);
+    owner.stuck_since = owner.machine.outstanding().map(|_| mono_ms());
+    let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    owner.metrics.handover.with_label_values(&["planned", "release"]).observe(begun.elapsed().as_secs_f64());
+    tracing::info!(partitions = tps.len(), lost, took_ms, "partitions revoked");
+}
+
+/// Waits until the release (and a commit that was before it) is answered.
+fn await_release(owner: &mut Owner, consumer: &Arc<GroupConsumer>, begun: Instant) {
+    while owner.machine.outstanding().is_some() {
+        let left = RELEASE.saturating_sub(begun.elapsed());
+        if left.is_zero() {
+            tracing::warn!("the release was not answered in time: the successor will wait");
+            return;
+        }
+        owner.take_answers(consumer, left.min(Duration::from_millis(100)));
+    }
+}
+
+fn partitions(list: &TopicPartitionList) -> Vec<Tp> {
+    // Interned, so that the many partitions of a topic share its name.
+    let mut names: BTreeMap<String, Arc<str>> = BTreeMap::new();
+    let mut out = Vec::with_capacity(list.count());
+    for elem in list.elements() {
+        let name = names.entry(elem.topic().to_owned()).or_insert_with(|| elem.topic().into()).clone();
+        out.push(Tp { topic: name, partition: elem.partition() });
+    }
+    out
+}

@@ -1,0 +1,140 @@
+//! The owner worker of one partition: the only one that mutates its cache, and the
+//! only one that publishes its view.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::thread::JoinHandle;
+
+use k2p_core::cache::CacheConfig;
+use k2p_core::ownership::{Progress, Tp};
+use k2p_runtime::kafka::KafkaLog;
+use rdkafka::error::KafkaError;
+
+use super::Config;
+use super::context::GroupContext;
+use super::counters::Counters;
+use super::deadletter::DeadLetter;
+use super::ffi::PartitionQueue;
+use super::partition::Partition;
+use crate::live::LivePartition;
+use crate::metrics::ServerMetrics;
+
+/// What poll thread and worker tell each other.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) stop: AtomicBool,
+    pub(super) live: AtomicBool,
+    /// Stored by the worker only, after the view that holds it was published.
+    pub(super) position: AtomicI64,
+    pub(super) low_water: AtomicI64,
+}
+
+/// The poll thread's handle of a worker.
+pub(super) struct WorkerHandle {
+    shared: Arc<Shared>,
+    thread: JoinHandle<()>,
+}
+
+impl WorkerHandle {
+    /// How far it is. The low-water offset is read first: a position of later than it
+    /// only makes a successor read more than it needs.
+    pub(super) fn progress(&self) -> Progress {
+        let low_water = self.shared.low_water.load(Ordering::SeqCst);
+        Progress { position: self.shared.position.load(Ordering::SeqCst), low_water }
+    }
+
+    /// Live partitions apply each record at once; others catch up newest first.
+    pub(super) fn set_live(&self, live: bool) {
+        self.shared.live.store(live, Ordering::SeqCst);
+    }
+
+    /// Tells it to end, without waiting.
+    pub(super) fn stop(&self) {
+        self.shared.stop.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Waits for it to end.
+    pub(super) fn join(self) {
+        if self.thread.join().is_err() {
+            tracing::error!("a partition's worker panicked");
+        }
+    }
+}
+
+/// Makes the workers of a bridge.
+pub(super) struct WorkerFactory {
+    caches: BTreeMap<Arc<str>, CacheConfig>,
+    metrics: ServerMetrics,
+    deadletter: Option<Arc<DeadLetter>>,
+    queue_capacity: u64,
+}
+
+impl WorkerFactory {
+    /// # Errors
+    /// When the dead letters' producer cannot be created.
+    pub(super) fn new(config: &Config, metrics: &ServerMetrics, log: &Arc<KafkaLog>) -> Result<WorkerFactory, KafkaError> {
+        let deadletter = match &config.deadletter {
+            Some(topic) => Some(Arc::new(DeadLetter::new(topic, &config.kafka, metrics, log)?)),
+            None => None,
+        };
+        Ok(WorkerFactory {
+            caches: config.topics.iter().map(|t| (t.name.clone(), cache_config(t, config.rewind))).collect(),
+            metrics: metrics.clone(),
+            deadletter,
+            queue_capacity: queue_capacity(&config.kafka),
+        })
+    }
+
+    /// The bound of one partition's queue, in bytes.
+    pub(super) fn queue_capacity(&self) -> u64 {
+        self.queue_capacity
+    }
+
+    /// Starts a worker that reads from `first` on. `predecessor` still may hold the
+    /// same queue: it is waited for before the first record is taken.
+    pub(super) fn spawn(
+        &self,
+        tp: &Tp,
+        live: Arc<LivePartition>,
+        queue: PartitionQueue<GroupContext>,
+        first: i64,
+        predecessor: Option<WorkerHandle>,
+    ) -> WorkerHandle {
+        let shared = Arc::new(Shared {
+            stop: AtomicBool::new(false),
+            live: AtomicBool::new(false),
+            position: AtomicI64::new(first),
+            low_water: AtomicI64::new(first),
+        });
+        let cache = self.caches.get(&tp.topic).cloned().unwrap_or_default();
+        let counters = Counters::new(&tp.topic, &self.metrics);
+        let (state, deadletter) = (shared.clone(), self.deadletter.clone());
+        let thread = std::thread::Builder::new()
+            .name(format!("k2p-{}", tp.partition))
+            .spawn(move || {
+                if let Some(predecessor) = predecessor {
+                    predecessor.join();
+                }
+                Partition::new(live, state, cache, counters, deadletter).run(&queue);
+            })
+            .expect("the system refuses a thread: this bridge cannot own a partition");
+        WorkerHandle { shared, thread }
+    }
+}
+
+fn cache_config(topic: &super::Topic, rewind: std::time::Duration) -> CacheConfig {
+    let rewind = i64::try_from(rewind.as_millis()).unwrap_or(i64::MAX);
+    CacheConfig { rewind, ..topic.cache.clone() }
+}
+
+/// librdkafka's bound of what is fetched and not yet taken: of each partition, once its
+/// queue is split.
+fn queue_capacity(kafka: &k2p_runtime::kafka::KafkaConfig) -> u64 {
+    let config = kafka.consumer_config();
+    let kilobytes = config.get("queued.max.messages.kbytes").and_then(|v| v.parse::<u64>().ok());
+    kilobytes.unwrap_or(0) << 10
+}

@@ -1,0 +1,58 @@
+//! The bridge's own metrics as one more dump of the exposition.
+//!
+//! Those of the registry are written by the prometheus crate, those with an origin's
+//! labels from the views; both are read by our own codec, so that merging, formats and
+//! escaping are the same for all.
+use std::fmt::Write;
+use std::sync::Arc;
+
+use k2p_core::codec::{self, ParseOptions};
+use k2p_core::labels::Labels;
+use k2p_core::store::StoredDump;
+use k2p_core::view::{Origin, PartitionView};
+use k2p_runtime::metrics::MetricDef;
+use prometheus::TextEncoder;
+
+use super::Exposer;
+use super::list::seconds;
+use crate::metrics::{ORIGIN_LAST_DUMP, ORIGIN_SERIES, ORIGIN_UP};
+
+/// The own metrics of this moment, about these views.
+pub(super) fn dump(exposer: &Exposer, views: &[Arc<PartitionView>]) -> Arc<StoredDump> {
+    let mut text = String::new();
+    if let Err(error) = TextEncoder::new().encode_utf8(&exposer.state.registry.gather(), &mut text)
+    {
+        tracing::error!(%error, "own metrics could not be written");
+    }
+    push_origins(&mut text, views);
+    let none = Labels::default();
+    let options = ParseOptions::default();
+    match codec::parse(codec::Format::Text, text.as_bytes(), &options) {
+        Ok(parsed) => Arc::new(StoredDump::build(&parsed, &none, false, &none)),
+        Err(error) => {
+            tracing::error!(%error, "own metrics could not be read back");
+            Arc::new(StoredDump::build(&Default::default(), &none, false, &none))
+        }
+    }
+}
+
+/// The families with an origin's labels.
+fn push_origins(text: &mut String, views: &[Arc<PartitionView>]) {
+    push_family(text, &ORIGIN_UP, views, |o| f64::from(u8::from(o.dump.is_some())));
+    push_family(text, &ORIGIN_LAST_DUMP, views, |o| seconds(o.dump_time));
+    push_family(text, &ORIGIN_SERIES, views, |o| o.dump.as_ref().map_or(0.0, |d| d.series() as f64));
+}
+
+fn push_family(
+    text: &mut String,
+    def: &MetricDef,
+    views: &[Arc<PartitionView>],
+    value: impl Fn(&Origin) -> f64,
+) {
+    let name = def.name;
+    let _infallible = writeln!(text, "# HELP {name} {}\n# TYPE {name} gauge", def.help);
+    for origin in views.iter().flat_map(|v| v.origins.values()) {
+        let labels = origin.labels.canonical();
+        let _infallible = writeln!(text, "{name}{{{labels}}} {}", value(origin));
+    }
+}

@@ -1,0 +1,190 @@
+//! From a path to what is asked for: a pure function over a closed set of routes.
+use k2p_runtime::http::decode_path_segment;
+
+/// What a request asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// Everything live on this bridge and its own metrics.
+    Metrics,
+    /// Its own metrics only.
+    MetricsSelf,
+    /// One origin, by its key as it was written.
+    Origin(String),
+    /// One partition, wherever it is.
+    Partition(String, i32),
+    /// HTTP service discovery.
+    Sd,
+    /// What this bridge holds, for its peers.
+    InternalOrigins,
+    /// What this bridge knows of an origin, for its peers.
+    InternalExplain,
+    /// JSON: the bridge.
+    Status,
+    /// JSON: its origins.
+    Origins,
+    /// JSON: the group's partitions.
+    Partitions,
+    /// JSON: why something is there or missing.
+    Explain,
+    /// Switches a topic's policy.
+    AdminPolicy,
+    /// Liveness.
+    Healthy,
+    /// Readiness.
+    Ready,
+    /// Reads the configuration again.
+    Reload,
+    /// Hands everything over.
+    Drain,
+    /// The status page.
+    Page,
+    /// Its style sheet.
+    Style,
+    /// Its script.
+    Script,
+}
+
+/// Why a path is no route; both are answered with a problem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum RouteError {
+    /// No such path.
+    NotFound,
+    /// A known path with a segment that cannot be read: what is wrong with it.
+    Malformed(String),
+}
+
+const READ: &str = "GET, HEAD";
+const MANAGE: &str = "POST, PUT";
+
+impl Route {
+    /// The route of a request path (without its query).
+    pub(crate) fn find(path: &str) -> Result<Route, RouteError> {
+        if let Some(route) = fixed(path) {
+            return Ok(route);
+        }
+        let segments: Vec<&str> = path.split('/').skip(1).collect();
+        match segments.as_slice() {
+            ["origins", key, "metrics"] if !key.is_empty() => Ok(Route::Origin(decode(key)?)),
+            ["partitions", topic, partition, "metrics"] if !topic.is_empty() => {
+                Ok(Route::Partition(decode(topic)?, number(partition)?))
+            }
+            _ => Err(RouteError::NotFound),
+        }
+    }
+
+    /// The methods that it answers, as in the header `Allow`.
+    pub(crate) fn allow(&self) -> &'static str {
+        match self {
+            Route::AdminPolicy => "PUT",
+            Route::Reload | Route::Drain => MANAGE,
+            _ => READ,
+        }
+    }
+
+    /// Whether it answers that method.
+    pub(crate) fn allows(&self, method: &str) -> bool {
+        self.allow().split(", ").any(|m| m == method)
+    }
+
+    /// The name under which a scrape is counted; `None` for what is no scrape. Bounded:
+    /// never a path that a client wrote.
+    pub(crate) fn scrape(&self) -> Option<&'static str> {
+        match self {
+            Route::Metrics => Some("metrics"),
+            Route::MetricsSelf => Some("self"),
+            Route::Origin(_) => Some("origin"),
+            Route::Partition(..) => Some("partition"),
+            Route::Sd => Some("sd"),
+            _ => None,
+        }
+    }
+
+    /// Every value of the label `route`.
+    pub(crate) const SCRAPES: [&'static str; 5] = ["metrics", "self", "origin", "partition", "sd"];
+}
+
+fn fixed(path: &str) -> Option<Route> {
+    Some(match path {
+        "/" => Route::Page,
+        "/metrics" => Route::Metrics,
+        "/metrics/self" => Route::MetricsSelf,
+        "/sd" => Route::Sd,
+        "/internal/v1/origins" => Route::InternalOrigins,
+        "/internal/v1/explain" => Route::InternalExplain,
+        "/api/v1/status" => Route::Status,
+        "/api/v1/origins" => Route::Origins,
+        "/api/v1/partitions" => Route::Partitions,
+        "/api/v1/explain" => Route::Explain,
+        "/api/v1/admin/policy" => Route::AdminPolicy,
+        "/-/healthy" => Route::Healthy,
+        "/-/ready" => Route::Ready,
+        "/-/reload" => Route::Reload,
+        "/-/drain" => Route::Drain,
+        "/static/status.css" => Route::Style,
+        "/static/status.js" => Route::Script,
+        _ => return None,
+    })
+}
+
+fn decode(segment: &str) -> Result<String, RouteError> {
+    decode_path_segment(segment).map_err(|e| RouteError::Malformed(e.to_string()))
+}
+
+fn number(segment: &str) -> Result<i32, RouteError> {
+    // Digits only: "+1" and "01" would be second names of one partition.
+    let canonical = |n: &i32| *n >= 0 && n.to_string() == segment;
+    segment.parse().ok().filter(canonical).ok_or_else(|| {
+        RouteError::Malformed(format!("\"{}\" is no partition number", segment.escape_debug()))
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn partition(topic: &str, n: i32) -> Result<Route, RouteError> {
+        Ok(Route::Partition(topic.to_owned(), n))
+    }
+
+    fn malformed(path: &str) -> bool {
+        matches!(Route::find(path), Err(RouteError::Malformed(_)))
+    }
+
+    #[test]
+    fn paths_lead_to_routes() {
+        let origin = |key: &str| Ok(Route::Origin(key.to_owned()));
+        assert_eq!(Route::find("/"), Ok(Route::Page));
+        assert_eq!(Route::find("/metrics"), Ok(Route::Metrics));
+        assert_eq!(Route::find("/metrics/self"), Ok(Route::MetricsSelf));
+        assert_eq!(Route::find("/origins/a%3D%22b%2Fc%22/metrics"), origin("a=\"b/c\""));
+        assert_eq!(Route::find("/origins/x/metrics"), origin("x"));
+        assert_eq!(Route::find("/partitions/k2p.metrics/3/metrics"), partition("k2p.metrics", 3));
+    }
+
+    #[test]
+    fn other_paths_do_not() {
+        let not_found = |path: &str| Route::find(path) == Err(RouteError::NotFound);
+        for path in ["", "/metric", "/metrics/", "//metrics", "/origins//metrics", "/origins/x"] {
+            assert!(not_found(path), "{path}");
+        }
+        assert!(not_found("/partitions//1/metrics"));
+        assert!(not_found("/partitions/t/1"));
+        assert!(not_found("/partitions/t/1/metrics/"));
+        assert!(malformed("/partitions/t/x/metrics"));
+        assert!(malformed("/partitions/t/-1/metrics"));
+        assert!(malformed("/partitions/t/+1/metrics"));
+        assert!(malformed("/partitions/t/01/metrics"));
+        assert!(malformed("/partitions/t/99999999999/metrics"));
+        assert!(malformed("/origins/%ff/metrics"));
+    }
+
+    #[test]
+    fn methods_are_bound_to_routes() {
+        assert!(Route::Metrics.allows("GET") && Route::Metrics.allows("HEAD"));
+        assert!(!Route::Metrics.allows("POST") && !Route::Metrics.allows("GE"));
+        assert!(Route::Drain.allows("POST") && Route::Drain.allows("PUT"));
+        assert!(!Route::Drain.allows("GET"), "a crawler must not drain a bridge");
+        assert!(Route::AdminPolicy.allows("PUT") && !Route::AdminPolicy.allows("POST"));
+    }
+}

@@ -1,0 +1,720 @@
+//! The table of live partitions: the only thing that consuming and exposing share.
+//!
+//! **Who writes what.** Consuming is the one writer of everything here: its
+//! consumer thread inserts and removes partitions, moves their state, switches
+//! them live and not live, extends the lease and publishes the group's map; the
+//! partition's worker publishes its view, position, queue size and refusals.
+//! Exposing only reads, with one exception: [`LivePartitions::switch_policy`],
+//! which the admin API calls and the worker reads.
+//!
+//! **No writer ever waits for a reader.** Flags are atomics, views are swapped,
+//! and the map is locked only while `Arc`s are cloned out of it. A slow scrape
+//! holds immutable views, nothing else: eviction does not notice it.
+//!
+//! **One object per ownership.** A partition that is revoked and assigned again
+//! gets a new [`LivePartition`], so what a reader took from the old one can never
+//! pass for the new one's.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use dashmap::DashMap;
+use k2p_core::model::{MonoMs, UnixMs};
+use k2p_core::view::PartitionView;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+/// A step of the ownership protocol (design §1), as metrics and pages name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum PartitionState {
+    /// Assigned by the group, nothing claimed yet.
+    Assigned,
+    /// The `H` commit was acknowledged.
+    Claimed,
+    /// Another's lease may still run: L_wait is being waited out.
+    Waiting,
+    /// Reading up to the barrier.
+    CatchingUp,
+    /// Exposed, as long as the lease lasts.
+    Live,
+    /// Invisible, its release is on the way.
+    Draining,
+    /// Given back.
+    Gone,
+    /// The lease lapsed or another's marker appeared: invisible until proven again.
+    Fenced,
+}
+
+impl PartitionState {
+    /// Every state: `partition_state` has one series for each.
+    pub const ALL: [PartitionState; 8] = [
+        PartitionState::Assigned,
+        PartitionState::Claimed,
+        PartitionState::Waiting,
+        PartitionState::CatchingUp,
+        PartitionState::Live,
+        PartitionState::Draining,
+        PartitionState::Gone,
+        PartitionState::Fenced,
+    ];
+
+    /// The value of the label `state`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PartitionState::Assigned => "assigned",
+            PartitionState::Claimed => "claimed",
+            PartitionState::Waiting => "waiting",
+            PartitionState::CatchingUp => "catching_up",
+            PartitionState::Live => "live",
+            PartitionState::Draining => "draining",
+            PartitionState::Gone => "gone",
+            PartitionState::Fenced => "fenced",
+        }
+    }
+
+    fn from_u8(value: u8) -> PartitionState {
+        PartitionState::ALL
+            .into_iter()
+            .find(|s| *s as u8 == value)
+            .unwrap_or(PartitionState::Gone)
+    }
+}
+
+/// What a partition does when records come faster than they are applied (design §3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum Policy {
+    // The default is the first: a cell of zero is it.
+    /// The queue fills and only this partition waits.
+    #[default]
+    Backpressure,
+    /// Only the newest complete dump of each origin is parsed.
+    Conflate,
+    /// The oldest records are dropped, counted.
+    DropOldest,
+}
+
+impl Policy {
+    /// Every policy.
+    pub const ALL: [Policy; 3] = [Policy::Backpressure, Policy::Conflate, Policy::DropOldest];
+
+    /// As it is written in configuration and in the admin API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Policy::Backpressure => "backpressure",
+            Policy::Conflate => "conflate",
+            Policy::DropOldest => "drop_oldest",
+        }
+    }
+
+    /// The policy of that name.
+    pub fn parse(name: &str) -> Option<Policy> {
+        Policy::ALL.into_iter().find(|p| p.as_str() == name)
+    }
+
+    fn from_u8(value: u8) -> Policy {
+        Policy::ALL
+            .into_iter()
+            .find(|p| *p as u8 == value)
+            .unwrap_or_default()
+    }
+}
+
+/// Something refused on a partition, for the status page and `explain`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// When, wall clock.
+    pub time: UnixMs,
+    /// The record's offset.
+    pub offset: i64,
+    /// The origin's key, or the record's key as far as it could be read.
+    pub origin: Arc<str>,
+    /// The bounded reason, as in the metrics.
+    pub reason: &'static str,
+    /// What, where, why and the remedy, in one sentence (foreign text: escape it).
+    pub detail: Arc<str>,
+}
+
+/// What a new [`LivePartition`] is made of.
+#[derive(Debug, Clone)]
+pub struct NewPartition {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: i32,
+    /// Until when (exclusive) the last acknowledged commit lets this bridge expose.
+    /// Usually one for all partitions of a consumer.
+    pub lease_until: Arc<AtomicI64>,
+    /// The bound of its queue in bytes.
+    pub queue_capacity: u64,
+}
+
+/// One partition that this bridge was assigned. See the module for who writes what.
+#[derive(Debug)]
+pub struct LivePartition {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: i32,
+    /// The newest published view (written by the worker only).
+    pub view: ArcSwap<PartitionView>,
+    /// The next offset to process (written by the worker only).
+    pub position: AtomicI64,
+    /// The timestamp of the last processed record, Unix ms; 0: none yet.
+    pub position_time: AtomicI64,
+    /// The end of the log as last reported by the broker; -1: unknown.
+    pub log_end: AtomicI64,
+    /// Bytes waiting in the partition's queue.
+    pub queue_bytes: AtomicU64,
+    /// The queue's bound, bytes.
+    pub queue_capacity: u64,
+    /// When the wait for an earlier owner's lease ends; 0: no wait.
+    pub wait_until: AtomicI64,
+    lease_until: Arc<AtomicI64>,
+    /// Odd: live. Each switch adds one, so that a reader sees a change between two looks.
+    liveness: AtomicU64,
+    state: AtomicU8,
+    policy: Arc<AtomicU8>,
+    refusals: ArcSwap<Vec<Arc<Refusal>>>,
+    changed: Arc<watch::Sender<u64>>,
+}
+
+impl LivePartition {
+    /// How many refusals a partition remembers.
+    pub const KEPT_REFUSALS: usize = 32;
+
+    /// Makes the partition visible to scrapes, or invisible at once. Never blocks.
+    pub fn set_live(&self, live: bool) {
+        let flip = |now: u64| (is_live(now) != live).then_some(now + 1);
+        let _unchanged = self
+            .liveness
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, flip);
+        bump(&self.changed);
+    }
+
+    /// Whether it was switched live (the lease is another matter).
+    pub fn live(&self) -> bool {
+        is_live(self.liveness.load(Ordering::SeqCst))
+    }
+
+    /// Whether a scrape may see this partition at `now`: live, and the lease runs.
+    pub fn may_expose(&self, now: MonoMs) -> bool {
+        self.live() && self.lease_remaining(now) > 0
+    }
+
+    /// Milliseconds left of the lease at `now`; negative once it has lapsed.
+    pub fn lease_remaining(&self, now: MonoMs) -> i64 {
+        self.lease_until.load(Ordering::SeqCst).saturating_sub(now)
+    }
+
+    /// Milliseconds left of the wait for an earlier owner, 0 where there is none.
+    pub fn wait_remaining(&self, now: MonoMs) -> i64 {
+        self.wait_until
+            .load(Ordering::Relaxed)
+            .saturating_sub(now)
+            .max(0)
+    }
+
+    /// Records between the position and the log's end; `None` while the end is unknown.
+    pub fn lag_records(&self) -> Option<u64> {
+        let end = self.log_end.load(Ordering::Relaxed);
+        let position = self.position.load(Ordering::Relaxed);
+        (end >= 0).then(|| u64::try_from(end.saturating_sub(position)).unwrap_or(0))
+    }
+
+    /// The age of the last processed record while there is lag, else 0; `None` while
+    /// either is unknown.
+    pub fn lag_ms(&self, wall: UnixMs) -> Option<i64> {
+        if self.lag_records()? == 0 {
+            return Some(0);
+        }
+        let time = self.position_time.load(Ordering::Relaxed);
+        (time > 0).then(|| wall.saturating_sub(time).max(0))
+    }
+
+    /// The protocol's state.
+    pub fn state(&self) -> PartitionState {
+        PartitionState::from_u8(self.state.load(Ordering::Relaxed))
+    }
+
+    /// Says which state the protocol is in, for people and metrics: visibility is
+    /// [`set_live`](Self::set_live)'s alone.
+    pub fn set_state(&self, state: PartitionState) {
+        self.state.store(state as u8, Ordering::Relaxed);
+        bump(&self.changed);
+    }
+
+    /// The policy in force; the worker reads it before each batch.
+    pub fn policy(&self) -> Policy {
+        Policy::from_u8(self.policy.load(Ordering::Relaxed))
+    }
+
+    /// Remembers a refusal, the newest first; the worker is the only caller.
+    pub fn refuse(&self, refusal: Refusal) {
+        let old = self.refusals.load();
+        let kept = old.iter().take(Self::KEPT_REFUSALS - 1).cloned();
+        let list = std::iter::once(Arc::new(refusal)).chain(kept).collect();
+        self.refusals.store(Arc::new(list));
+    }
+
+    /// The last refusals, the newest first.
+    pub fn refusals(&self) -> Arc<Vec<Arc<Refusal>>> {
+        self.refusals.load_full()
+    }
+}
+
+fn is_live(liveness: u64) -> bool {
+    liveness % 2 == 1
+}
+
+fn bump(changed: &watch::Sender<u64>) {
+    changed.send_modify(|n| *n = n.wrapping_add(1));
+}
+
+/// A partition that may be exposed, with the view that belongs to this scrape.
+#[derive(Debug, Clone)]
+pub struct Exposed {
+    /// The partition.
+    pub partition: Arc<LivePartition>,
+    /// Its view as of the scrape's arrival.
+    pub view: Arc<PartitionView>,
+}
+
+/// Who holds a partition, by the markers in the group's commits (design §1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Marker {
+    /// `H`: claimed by the owner that it names.
+    Held,
+    /// `R`: given back; the next owner has not claimed it yet.
+    Released,
+    /// No marker, or none of a known version.
+    Unknown,
+}
+
+/// One partition in the group's map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ownership {
+    /// What its marker says.
+    pub marker: Marker,
+    /// The owner's peer address, if the marker names one.
+    pub owner: Option<Arc<str>>,
+    /// When this very marker was first seen.
+    pub since: MonoMs,
+}
+
+/// The group's markers as the watcher last saw them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GroupMap {
+    /// Every partition of every topic of the group is listed and its marker was read.
+    pub complete: bool,
+    /// By topic and partition: all partitions of the group, with or without an owner.
+    pub partitions: BTreeMap<(Arc<str>, i32), Ownership>,
+}
+
+impl GroupMap {
+    /// The addresses of all owners, each once, sorted.
+    pub fn peers(&self) -> Vec<Arc<str>> {
+        let held = self
+            .partitions
+            .values()
+            .filter(|o| o.marker == Marker::Held);
+        let mut peers: Vec<Arc<str>> = held.filter_map(|o| o.owner.clone()).collect();
+        peers.sort_unstable();
+        peers.dedup();
+        peers
+    }
+}
+
+/// All partitions of this bridge, the group's map, and how the bridge stands in the group.
+#[derive(Debug)]
+pub struct LivePartitions {
+    map: DashMap<(Arc<str>, i32), Arc<LivePartition>>,
+    policies: DashMap<Arc<str>, Arc<AtomicU8>>,
+    group: ArcSwap<GroupMap>,
+    changed: Arc<watch::Sender<u64>>,
+    joined: AtomicBool,
+    draining: AtomicBool,
+}
+
+impl Default for LivePartitions {
+    fn default() -> LivePartitions {
+        LivePartitions {
+            map: DashMap::new(),
+            policies: DashMap::new(),
+            group: ArcSwap::default(),
+            changed: Arc::new(watch::Sender::new(0)),
+            joined: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+        }
+    }
+}
+
+impl LivePartitions {
+    /// Declares a topic and its configured policy, before its partitions are inserted;
+    /// again (a reload) to go back to the configured one.
+    pub fn add_topic(&self, topic: Arc<str>, policy: Policy) {
+        let cell = self.policies.entry(topic).or_default();
+        cell.store(policy as u8, Ordering::Relaxed);
+    }
+
+    /// The topics, sorted, each with its policy in force.
+    pub fn topics(&self) -> Vec<(Arc<str>, Policy)> {
+        let policy = |p: &AtomicU8| Policy::from_u8(p.load(Ordering::Relaxed));
+        let mut topics: Vec<_> = self
+            .policies
+            .iter()
+            .map(|t| (t.key().clone(), policy(t.value())))
+            .collect();
+        topics.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        topics
+    }
+
+    /// Switches a topic's policy at run time, for its present and later partitions.
+    /// Returns the policy before, `None` for a topic that was not added.
+    pub fn switch_policy(&self, topic: &str, policy: Policy) -> Option<Policy> {
+        let cell = self.policies.get(topic)?;
+        Some(Policy::from_u8(cell.swap(policy as u8, Ordering::Relaxed)))
+    }
+
+    /// Adds an assigned partition: not live, state `assigned`, an empty view. One that
+    /// was there before is evicted.
+    pub fn insert(&self, new: NewPartition) -> Arc<LivePartition> {
+        let NewPartition {
+            topic,
+            partition,
+            lease_until,
+            queue_capacity,
+        } = new;
+        self.remove(&topic, partition);
+        let policy = self.policies.entry(topic.clone()).or_default().clone();
+        let entry = Arc::new(LivePartition {
+            topic: topic.clone(),
+            partition,
+            view: ArcSwap::from_pointee(empty_view(topic.clone(), partition)),
+            position: AtomicI64::new(0),
+            position_time: AtomicI64::new(0),
+            log_end: AtomicI64::new(-1),
+            queue_bytes: AtomicU64::new(0),
+            queue_capacity,
+            wait_until: AtomicI64::new(0),
+            lease_until,
+            liveness: AtomicU64::new(0),
+            state: AtomicU8::new(PartitionState::Assigned as u8),
+            policy,
+            refusals: ArcSwap::default(),
+            changed: self.changed.clone(),
+        });
+        self.map.insert((topic, partition), entry.clone());
+        bump(&self.changed);
+        entry
+    }
+
+    /// Evicts a partition: no scrape that begins after this returns sees it. Waits for
+    /// no reader: what a scrape in flight holds is its own.
+    pub fn remove(&self, topic: &Arc<str>, partition: i32) -> Option<Arc<LivePartition>> {
+        let (_, entry) = self.map.remove(&(topic.clone(), partition))?;
+        entry.set_live(false);
+        entry.set_state(PartitionState::Gone);
+        Some(entry)
+    }
+
+    /// The partition, live or not.
+    pub fn get(&self, topic: &str, partition: i32) -> Option<Arc<LivePartition>> {
+        self.map
+            .get(&(Arc::from(topic), partition))
+            .map(|e| e.value().clone())
+    }
+
+    /// All partitions, live or not, by topic and partition.
+    pub fn all(&self) -> Vec<Arc<LivePartition>> {
+        let mut all: Vec<_> = self.map.iter().map(|e| e.value().clone()).collect();
+        all.sort_unstable_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+        all
+    }
+
+    /// What a scrape that arrived just now may show, by topic and partition. All views
+    /// are taken first, then `clock` is read, then each lease is checked once (design
+    /// §1.6): a lease that lapsed while the process stood still is noticed.
+    pub fn snapshot(&self, clock: impl FnOnce() -> MonoMs) -> Vec<Exposed> {
+        expose(self.all(), clock)
+    }
+
+    /// [`snapshot`](Self::snapshot) of one partition.
+    pub fn snapshot_of(
+        &self,
+        topic: &str,
+        partition: i32,
+        clock: impl FnOnce() -> MonoMs,
+    ) -> Option<Exposed> {
+        expose(self.get(topic, partition).into_iter().collect(), clock).pop()
+    }
+
+    /// Publishes what the watcher saw; the watcher is the only caller.
+    pub fn publish_group(&self, map: GroupMap) {
+        self.group.store(Arc::new(map));
+        bump(&self.changed);
+    }
+
+    /// The group's map as last seen.
+    pub fn group(&self) -> Arc<GroupMap> {
+        self.group.load_full()
+    }
+
+    /// Wakes on every change of a partition's state or visibility, and of the group's map.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Whether the group was joined at least once; written by the consumer thread.
+    pub fn set_joined(&self, joined: bool) {
+        self.joined.store(joined, Ordering::Relaxed);
+    }
+
+    /// See [`set_joined`](Self::set_joined).
+    pub fn joined(&self) -> bool {
+        self.joined.load(Ordering::Relaxed)
+    }
+
+    /// Says that everything is being handed over: never ready again.
+    pub fn set_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// See [`set_draining`](Self::set_draining).
+    pub fn draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}
+
+/// Views first, then the clock, then the leases. A partition counts only if it was
+/// live before its view was taken and has been ever since: else a view from before
+/// an eviction, or of a partition still catching up, would pass for the new one.
+fn expose(partitions: Vec<Arc<LivePartition>>, clock: impl FnOnce() -> MonoMs) -> Vec<Exposed> {
+    let taken: Vec<_> = partitions
+        .into_iter()
+        .map(|p| (p.liveness.load(Ordering::SeqCst), p.view.load_full(), p))
+        .collect();
+    let now = clock();
+    taken
+        .into_iter()
+        .filter(|(before, _, p)| p.liveness.load(Ordering::SeqCst) == *before && p.may_expose(now))
+        .map(|(_, view, partition)| Exposed { partition, view })
+        .collect()
+}
+
+/// The view of a partition that was not read yet.
+fn empty_view(topic: Arc<str>, partition: i32) -> PartitionView {
+    PartitionView {
+        topic,
+        partition,
+        position: 0,
+        origins: Default::default(),
+        series: 0,
+        bytes: 0,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    const NOW: MonoMs = 1_000;
+
+    fn topic() -> Arc<str> {
+        Arc::from("t")
+    }
+
+    fn insert(live: &LivePartitions, partition: i32, lease: &Arc<AtomicI64>) -> Arc<LivePartition> {
+        live.insert(NewPartition {
+            topic: topic(),
+            partition,
+            lease_until: lease.clone(),
+            queue_capacity: 1,
+        })
+    }
+
+    fn lease(until: MonoMs) -> Arc<AtomicI64> {
+        Arc::new(AtomicI64::new(until))
+    }
+
+    fn seen(live: &LivePartitions, now: MonoMs) -> Vec<i32> {
+        live.snapshot(|| now)
+            .iter()
+            .map(|e| e.partition.partition)
+            .collect()
+    }
+
+    #[test]
+    fn only_live_partitions_under_a_lease_are_seen() {
+        let live = LivePartitions::default();
+        let (long, short) = (lease(NOW + 10), lease(NOW));
+        insert(&live, 2, &long).set_live(true);
+        insert(&live, 1, &long).set_live(true);
+        insert(&live, 3, &long);
+        insert(&live, 4, &short).set_live(true);
+        assert_eq!(seen(&live, NOW), [1, 2]);
+        assert_eq!(seen(&live, NOW - 1), [1, 2, 4]);
+        assert_eq!(seen(&live, NOW + 10), [] as [i32; 0]);
+        long.store(NOW + 11, Ordering::SeqCst);
+        assert_eq!(seen(&live, NOW + 10), [1, 2]);
+    }
+
+    /// What happens between the taking of the views and the look at the leases.
+    fn seen_after(change: impl FnOnce(&LivePartitions, &LivePartition)) -> usize {
+        let live = LivePartitions::default();
+        let entry = insert(&live, 0, &lease(NOW + 10));
+        entry.set_live(true);
+        let clock = || {
+            change(&live, &entry);
+            NOW
+        };
+        live.snapshot(clock).len()
+    }
+
+    #[test]
+    fn a_change_during_the_snapshot_hides_the_partition() {
+        assert_eq!(seen_after(|_, _| ()), 1);
+        assert_eq!(seen_after(|_, p| p.set_live(true)), 1, "no change");
+        assert_eq!(seen_after(|_, p| p.set_live(false)), 0);
+        assert_eq!(seen_after(|live, _| drop(live.remove(&topic(), 0))), 0);
+        let again = |_: &LivePartitions, p: &LivePartition| {
+            p.set_live(false);
+            p.set_live(true);
+        };
+        assert_eq!(
+            seen_after(again),
+            0,
+            "the view may be from before the interruption"
+        );
+    }
+
+    #[test]
+    fn a_partition_that_turns_live_during_the_snapshot_waits_for_the_next() {
+        let live = LivePartitions::default();
+        let entry = insert(&live, 0, &lease(NOW + 10));
+        let turn_live = || {
+            entry.set_live(true);
+            NOW
+        };
+        assert!(live.snapshot(turn_live).is_empty());
+        assert_eq!(seen(&live, NOW), [0]);
+    }
+
+    #[test]
+    fn an_assignment_replaces_the_one_before() {
+        let live = LivePartitions::default();
+        let old = insert(&live, 0, &lease(NOW + 10));
+        old.set_live(true);
+        let new = insert(&live, 0, &lease(NOW + 10));
+        assert!(!old.live() && old.state() == PartitionState::Gone);
+        assert!(!new.live() && new.state() == PartitionState::Assigned);
+        assert!(seen(&live, NOW).is_empty());
+    }
+
+    #[test]
+    fn eviction_waits_for_no_reader() {
+        let live = LivePartitions::default();
+        insert(&live, 0, &lease(NOW + 10)).set_live(true);
+        let held = live.snapshot(|| NOW);
+        live.remove(&topic(), 0);
+        assert!(seen(&live, NOW).is_empty());
+        assert_eq!(held[0].view.partition, 0, "the reader's view stays its own");
+    }
+
+    #[test]
+    fn a_switched_policy_reaches_present_and_later_partitions() {
+        let live = LivePartitions::default();
+        live.add_topic(topic(), Policy::Backpressure);
+        let before = insert(&live, 0, &lease(0));
+        assert_eq!(
+            live.switch_policy("t", Policy::Conflate),
+            Some(Policy::Backpressure)
+        );
+        assert_eq!(before.policy(), Policy::Conflate);
+        assert_eq!(insert(&live, 1, &lease(0)).policy(), Policy::Conflate);
+        live.add_topic(topic(), Policy::DropOldest);
+        assert_eq!(before.policy(), Policy::DropOldest);
+        assert_eq!(live.switch_policy("other", Policy::Conflate), None);
+        for policy in Policy::ALL {
+            assert_eq!(Policy::parse(policy.as_str()), Some(policy));
+        }
+    }
+
+    #[test]
+    fn lag_is_known_only_with_the_logs_end() {
+        let live = LivePartitions::default();
+        let p = insert(&live, 0, &lease(0));
+        assert_eq!((p.lag_records(), p.lag_ms(9_000)), (None, None));
+        p.log_end.store(10, Ordering::Relaxed);
+        p.position.store(4, Ordering::Relaxed);
+        assert_eq!((p.lag_records(), p.lag_ms(9_000)), (Some(6), None));
+        p.position_time.store(7_000, Ordering::Relaxed);
+        assert_eq!(p.lag_ms(9_000), Some(2_000));
+        p.position.store(11, Ordering::Relaxed);
+        assert_eq!((p.lag_records(), p.lag_ms(9_000)), (Some(0), Some(0)));
+    }
+
+    #[test]
+    fn refusals_are_bounded_and_newest_first() {
+        let live = LivePartitions::default();
+        let p = insert(&live, 0, &lease(0));
+        for offset in 0..100 {
+            let (origin, detail) = (Arc::from("o"), Arc::from("d"));
+            p.refuse(Refusal {
+                time: 0,
+                offset,
+                origin,
+                reason: "bad_key",
+                detail,
+            });
+        }
+        let offsets: Vec<i64> = p.refusals().iter().map(|r| r.offset).collect();
+        assert_eq!(offsets.len(), LivePartition::KEPT_REFUSALS);
+        assert_eq!(offsets[..2], [99, 98]);
+    }
+
+    #[test]
+    fn changes_wake_those_who_wait() {
+        let live = LivePartitions::default();
+        let mut wake = live.subscribe();
+        let mut woken = || {
+            let changed = wake.has_changed().unwrap();
+            wake.mark_unchanged();
+            changed
+        };
+        let p = insert(&live, 0, &lease(0));
+        assert!(woken());
+        assert!(!woken());
+        p.set_live(true);
+        assert!(woken());
+        live.publish_group(GroupMap::default());
+        assert!(woken());
+    }
+
+    #[test]
+    fn peers_are_the_holders() {
+        let owned = |marker, owner: Option<&str>| Ownership {
+            marker,
+            owner: owner.map(Arc::from),
+            since: 0,
+        };
+        let partitions = [
+            ((topic(), 0), owned(Marker::Held, Some("b:1"))),
+            ((topic(), 1), owned(Marker::Held, Some("a:1"))),
+            ((topic(), 2), owned(Marker::Released, Some("c:1"))),
+            ((topic(), 3), owned(Marker::Held, Some("a:1"))),
+            ((topic(), 4), owned(Marker::Unknown, None)),
+        ];
+        let map = GroupMap {
+            complete: true,
+            partitions: partitions.into_iter().collect(),
+        };
+        assert_eq!(map.peers(), [Arc::from("a:1"), Arc::from("b:1")]);
+    }
+}
