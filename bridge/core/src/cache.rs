@@ -250,13 +250,10 @@ impl PartitionCache {
     pub fn low_water(&self, now: Now) -> i64 {
         let recent = |since: MonoMs| now.mono.saturating_sub(since) <= self.config.rewind;
         let dumps = self.slots.values();
-        let dumps = dumps
-            .filter(|slot| slot.origin.dump.is_some() && recent(slot.fresh))
-            .map(|slot| slot.origin.offset);
+        let dumps =
+            dumps.filter(|slot| slot.origin.dump.is_some() && recent(slot.fresh)).map(|slot| slot.origin.offset);
         let parts = self.unfinished.values();
-        let parts = parts
-            .filter(|assembly| recent(assembly.started))
-            .map(|assembly| assembly.first_offset);
+        let parts = parts.filter(|assembly| recent(assembly.started)).map(|assembly| assembly.first_offset);
         dumps.chain(parts).min().unwrap_or(self.position)
     }
 
@@ -282,10 +279,5 @@ pub(crate) fn older(dump_time: UnixMs, newest: UnixMs) -> bool {
 }
 
 pub(crate) fn applied(key: &Arc<str>, offset: i64, outcome: Outcome) -> Applied {
-    Applied {
-        offset,
-        origin: Some(key.clone()),
-        outcome,
-        incomplete: 0,
-    }
+    Applied { offset, origin: Some(key.clone()), outcome, incomplete: 0 }
 }

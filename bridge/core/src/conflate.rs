@@ -49,11 +49,7 @@ impl OwnedRecord {
         OwnedRecord {
             key: record.key.map(Into::into),
             value: record.value.map(Into::into),
-            headers: record
-                .headers
-                .iter()
-                .map(|(name, value)| ((*name).into(), (*value).into()))
-                .collect(),
+            headers: record.headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
             timestamp: record.timestamp,
             offset: record.offset,
         }
@@ -75,10 +71,7 @@ impl OwnedRecord {
     }
 
     fn borrowed_headers(&self) -> Vec<(&str, &[u8])> {
-        self.headers
-            .iter()
-            .map(|(name, value)| (name.as_ref(), value.as_ref()))
-            .collect()
+        self.headers.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect()
     }
 
     fn raw<'a>(&'a self, headers: &'a [(&'a str, &'a [u8])]) -> RawRecord<'a> {
@@ -106,11 +99,7 @@ impl Conflator {
     /// An empty one. What is never read counts as `reason`: [`DropReason::Superseded`]
     /// while rewinding, [`DropReason::Conflated`] by policy.
     pub fn new(reason: DropReason) -> Conflator {
-        Conflator {
-            reason,
-            records: Vec::new(),
-            bytes: 0,
-        }
+        Conflator { reason, records: Vec::new(), bytes: 0 }
     }
 
     /// Keeps a record; they come in the order of the log.
@@ -136,20 +125,11 @@ impl Conflator {
 
     /// Brings the cache to where all records lead, and says of each, in the order of the
     /// log, what became of it.
-    pub fn flush(
-        &mut self,
-        cache: &mut PartitionCache,
-        now: Now,
-        report: &mut dyn FnMut(&OwnedRecord, Applied),
-    ) {
+    pub fn flush(&mut self, cache: &mut PartitionCache, now: Now, report: &mut dyn FnMut(&OwnedRecord, Applied)) {
         let records = std::mem::take(&mut self.records);
         self.bytes = 0;
         let headers: Vec<_> = records.iter().map(OwnedRecord::borrowed_headers).collect();
-        let raws: Vec<RawRecord<'_>> = records
-            .iter()
-            .zip(&headers)
-            .map(|(r, h)| r.raw(h))
-            .collect();
+        let raws: Vec<RawRecord<'_>> = records.iter().zip(&headers).map(|(r, h)| r.raw(h)).collect();
         let mut results: Vec<Option<Applied>> = raws.iter().map(|_| None).collect();
         let (groups, keyless) = group(cache, &raws, now);
         let newcomers = groups.iter().filter(|g| !cache.is_living(&g.identity.key));
@@ -191,14 +171,7 @@ impl Conflator {
             }
             return;
         };
-        let mut settling = Settling {
-            cache,
-            identity: &group.identity,
-            reason: self.reason,
-            now,
-            raws,
-            results,
-        };
+        let mut settling = Settling { cache, identity: &group.identity, reason: self.reason, now, raws, results };
         let counts = settling.find_newest(&mut events);
         settling.replay(events, counts);
     }
@@ -223,11 +196,7 @@ fn group(cache: &mut PartitionCache, raws: &[RawRecord<'_>], now: Now) -> (Vec<G
             continue;
         };
         let at = *index.entry(identity.key.clone()).or_insert_with(|| {
-            groups.push(Group {
-                identity,
-                records: Vec::new(),
-                log_times: Vec::new(),
-            });
+            groups.push(Group { identity, records: Vec::new(), log_times: Vec::new() });
             groups.len() - 1
         });
         groups[at].records.push(i);

@@ -69,11 +69,7 @@ pub struct Sources {
 impl Sources {
     /// The bridge's own metrics (built without origin labels), and every origin of the
     /// views that has a dump and that the filter matches.
-    pub fn collect(
-        own: Option<Arc<StoredDump>>,
-        views: &[Arc<PartitionView>],
-        filter: Option<&Matcher>,
-    ) -> Sources {
+    pub fn collect(own: Option<Arc<StoredDump>>, views: &[Arc<PartitionView>], filter: Option<&Matcher>) -> Sources {
         let mut all: Vec<Source> = views
             .iter()
             .flat_map(|view| view.origins.values())
@@ -82,16 +78,7 @@ impl Sources {
             .collect();
         all.sort_by(|a, b| a.key.cmp(&b.key));
         if let Some(dump) = own {
-            all.insert(
-                0,
-                Source {
-                    own: true,
-                    key: Arc::from(""),
-                    labels: Labels::default(),
-                    dump,
-                    stamp: None,
-                },
-            );
+            all.insert(0, Source { own: true, key: Arc::from(""), labels: Labels::default(), dump, stamp: None });
         }
         let suspects = suspects::find(&all);
         Sources { all, suspects }

@@ -73,11 +73,7 @@ impl PartitionCache {
         self.living -= 1;
         self.series -= dump.series() as u64;
         self.bytes -= dump.bytes() as u64;
-        let origin = Arc::new(Origin {
-            dump: None,
-            dump_bytes: 0,
-            ..Origin::clone(&slot.origin)
-        });
+        let origin = Arc::new(Origin { dump: None, dump_bytes: 0, ..Origin::clone(&slot.origin) });
         slot.origin = origin.clone();
         self.origins.insert(key.clone(), origin);
     }

@@ -3,8 +3,8 @@ use std::sync::Arc;
 
 use super::interval::Interval;
 use super::{
-    Accepted, Applied, Dump, Identity, KEPT_REFUSALS, Now, Outcome, PartitionCache, Prepared,
-    RefusedRecord, Slot, Taken, applied, older, read,
+    Accepted, Applied, Dump, Identity, KEPT_REFUSALS, Now, Outcome, PartitionCache, Prepared, RefusedRecord, Slot,
+    Taken, applied, older, read,
 };
 use crate::envelope::{self, OriginKey};
 use crate::labels::Labels;
@@ -65,8 +65,7 @@ impl PartitionCache {
     /// being reached.
     pub(crate) fn has_room_for(&self, more: usize) -> bool {
         let unfinished = self.unfinished.len();
-        self.living + unfinished + more <= self.config.limits.origins
-            && self.slots.len() + more <= self.most_known()
+        self.living + unfinished + more <= self.config.limits.origins && self.slots.len() + more <= self.most_known()
     }
 
     /// Takes note of a complete dump's time, whatever becomes of it.
@@ -78,12 +77,7 @@ impl PartitionCache {
 
     /// Reads a complete dump without changing anything.
     pub(crate) fn read(&self, identity: &Identity, dump: &Dump<'_>) -> Result<Prepared, Refusal> {
-        read::read(
-            &self.config,
-            &identity.labels,
-            dump.content_type,
-            &dump.pieces,
-        )
+        read::read(&self.config, &identity.labels, dump.content_type, &dump.pieces)
     }
 
     pub(crate) fn parts_too_large(&self, bytes: usize) -> Refusal {
@@ -150,19 +144,10 @@ impl PartitionCache {
     }
 
     /// Notes a refusal, at the origin too if it is known.
-    pub(crate) fn refuse(
-        &mut self,
-        key: Option<&Arc<str>>,
-        offset: i64,
-        refusal: Refusal,
-        now: Now,
-    ) -> Applied {
+    pub(crate) fn refuse(&mut self, key: Option<&Arc<str>>, offset: i64, refusal: Refusal, now: Now) -> Applied {
         let detail: Arc<str> = refusal.detail.as_str().into();
         if let Some(slot) = key.and_then(|key| self.slots.get_mut(key)) {
-            let origin = Arc::new(Origin {
-                last_refusal: Some(detail.clone()),
-                ..Origin::clone(&slot.origin)
-            });
+            let origin = Arc::new(Origin { last_refusal: Some(detail.clone()), ..Origin::clone(&slot.origin) });
             slot.origin = origin.clone();
             self.origins.insert(origin.key.clone(), origin);
         }
@@ -176,12 +161,7 @@ impl PartitionCache {
             detail,
             time: now.unix,
         });
-        Applied {
-            offset,
-            origin: key.cloned(),
-            outcome: Outcome::Refused(refusal),
-            incomplete: 0,
-        }
+        Applied { offset, origin: key.cloned(), outcome: Outcome::Refused(refusal), incomplete: 0 }
     }
 
     /// Takes an origin's dump away.

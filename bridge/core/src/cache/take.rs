@@ -6,26 +6,13 @@ use crate::parts::{Assembly, Piece, Progress, Step};
 use crate::reason::DropReason;
 
 impl PartitionCache {
-    pub(super) fn take(
-        &mut self,
-        identity: &Identity,
-        envelope: &Envelope<'_>,
-        log_time: UnixMs,
-        now: Now,
-    ) -> Applied {
+    pub(super) fn take(&mut self, identity: &Identity, envelope: &Envelope<'_>, log_time: UnixMs, now: Now) -> Applied {
         let key = &identity.key;
-        let at = Taken {
-            dump_time: envelope.dump_time,
-            offset: envelope.offset,
-            first_offset: envelope.offset,
-            log_time,
-        };
+        let at =
+            Taken { dump_time: envelope.dump_time, offset: envelope.offset, first_offset: envelope.offset, log_time };
         if envelope.op == Op::Delete {
             let incomplete = self.drop_unfinished(key);
-            return Applied {
-                incomplete,
-                ..self.delete(key, envelope.offset)
-            };
+            return Applied { incomplete, ..self.delete(key, envelope.offset) };
         }
         if envelope.part.is_some() {
             return self.take_part(identity, envelope, at, now);
@@ -33,25 +20,13 @@ impl PartitionCache {
         let incomplete = self.drop_unfinished(key);
         let dump = Dump {
             content_type: envelope.content_type,
-            pieces: vec![Piece {
-                encoding: envelope.encoding,
-                body: envelope.body,
-            }],
+            pieces: vec![Piece { encoding: envelope.encoding, body: envelope.body }],
             at,
         };
-        Applied {
-            incomplete,
-            ..self.complete(identity, &dump, now)
-        }
+        Applied { incomplete, ..self.complete(identity, &dump, now) }
     }
 
-    fn take_part(
-        &mut self,
-        identity: &Identity,
-        envelope: &Envelope<'_>,
-        at: Taken,
-        now: Now,
-    ) -> Applied {
+    fn take_part(&mut self, identity: &Identity, envelope: &Envelope<'_>, at: Taken, now: Now) -> Applied {
         let (key, limit) = (&identity.key, self.config.dump_bytes());
         let Some(part) = &envelope.part else {
             return applied(key, at.offset, Outcome::Pending);
@@ -67,19 +42,13 @@ impl PartitionCache {
                     incomplete = self.drop_unfinished(key);
                 }
                 let outcome = Outcome::Dropped(DropReason::IncompleteParts);
-                return Applied {
-                    incomplete,
-                    ..applied(key, at.offset, outcome)
-                };
+                return Applied { incomplete, ..applied(key, at.offset, outcome) };
             }
             Step::Begin => {
                 incomplete = self.drop_unfinished(key);
                 if !self.admits(key) {
                     let refused = self.refuse(Some(key), at.offset, self.too_many(), now);
-                    return Applied {
-                        incomplete,
-                        ..refused
-                    };
+                    return Applied { incomplete, ..refused };
                 }
                 let assembly = Assembly::begin(part, envelope, now.mono, limit);
                 self.unfinished.insert(key.clone(), assembly);
@@ -94,35 +63,16 @@ impl PartitionCache {
         let finished = unfinished.is_some_and(|a| a.progress.finished());
         let assembly = finished.then(|| self.unfinished.remove(key)).flatten();
         let Some(assembly) = assembly else {
-            return Applied {
-                incomplete,
-                ..applied(key, at.offset, Outcome::Pending)
-            };
+            return Applied { incomplete, ..applied(key, at.offset, Outcome::Pending) };
         };
-        Applied {
-            incomplete,
-            ..self.finish_parts(identity, &assembly, at, now)
-        }
+        Applied { incomplete, ..self.finish_parts(identity, &assembly, at, now) }
     }
 
-    fn finish_parts(
-        &mut self,
-        identity: &Identity,
-        assembly: &Assembly,
-        at: Taken,
-        now: Now,
-    ) -> Applied {
-        let at = Taken {
-            first_offset: assembly.first_offset,
-            ..at
-        };
+    fn finish_parts(&mut self, identity: &Identity, assembly: &Assembly, at: Taken, now: Now) -> Applied {
+        let at = Taken { first_offset: assembly.first_offset, ..at };
         match assembly.pieces() {
             Ok(pieces) => {
-                let dump = Dump {
-                    content_type: assembly.content_type.as_deref(),
-                    pieces,
-                    at,
-                };
+                let dump = Dump { content_type: assembly.content_type.as_deref(), pieces, at };
                 self.complete(identity, &dump, now)
             }
             Err(bytes) => {

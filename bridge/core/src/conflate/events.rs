@@ -36,23 +36,13 @@ pub(super) enum Event<'a> {
 
 /// The events of a group whose times, from the cached dump's on, never go back; `None`
 /// if they do.
-pub(super) fn events<'a>(
-    cache: &PartitionCache,
-    raws: &[RawRecord<'a>],
-    group: &Group,
-) -> Option<Vec<Event<'a>>> {
-    let mut reader = Reader {
-        limit: cache.dump_bytes(),
-        events: Vec::new(),
-        open: None,
-    };
+pub(super) fn events<'a>(cache: &PartitionCache, raws: &[RawRecord<'a>], group: &Group) -> Option<Vec<Event<'a>>> {
+    let mut reader = Reader { limit: cache.dump_bytes(), events: Vec::new(), open: None };
     for (at, log_time) in group.records.iter().zip(&group.log_times) {
         reader.record(*at, &raws[*at], *log_time);
     }
     if let Some(open) = reader.open.take() {
-        reader.events.push(Event::Unfinished {
-            records: open.records,
-        });
+        reader.events.push(Event::Unfinished { records: open.records });
     }
     let mut newest = cache.newest_time(&group.identity.key);
     let mut moved = false;
@@ -95,17 +85,11 @@ impl<'a> Reader<'a> {
         let envelope = match envelope::open(raw) {
             Ok(envelope) => envelope,
             Err(refusal) => {
-                self.events.push(Event::Bad {
-                    record: at,
-                    refusal,
-                });
+                self.events.push(Event::Bad { record: at, refusal });
                 return;
             }
         };
-        let piece = Piece {
-            encoding: envelope.encoding,
-            body: envelope.body,
-        };
+        let piece = Piece { encoding: envelope.encoding, body: envelope.body };
         if envelope.part.is_some() {
             self.part(at, &envelope, piece, log_time);
             return;
@@ -171,12 +155,7 @@ impl<'a> Reader<'a> {
             dump: Dump {
                 content_type: open.content_type,
                 pieces: open.pieces,
-                at: Taken {
-                    dump_time: last.dump_time,
-                    offset: last.offset,
-                    first_offset: open.first_offset,
-                    log_time,
-                },
+                at: Taken { dump_time: last.dump_time, offset: last.offset, first_offset: open.first_offset, log_time },
             },
         });
     }

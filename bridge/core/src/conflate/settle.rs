@@ -20,13 +20,7 @@ impl Settling<'_, '_> {
     /// then hold their refusal.
     pub(super) fn find_newest(&mut self, events: &mut [Event<'_>]) -> Option<(usize, Prepared)> {
         for (i, event) in events.iter_mut().enumerate().rev() {
-            let Event::Dump {
-                dump,
-                overflow,
-                refusal,
-                ..
-            } = event
-            else {
+            let Event::Dump { dump, overflow, refusal, .. } = event else {
                 continue;
             };
             if dump.pieces.is_empty() {
@@ -53,12 +47,7 @@ impl Settling<'_, '_> {
         for (i, event) in events.into_iter().enumerate() {
             let before = counts.is_some_and(|at| i < at);
             match event {
-                Event::Dump {
-                    records,
-                    dump,
-                    refusal,
-                    ..
-                } => {
+                Event::Dump { records, dump, refusal, .. } => {
                     let last = self.settle_parts(&records);
                     if dump.pieces.is_empty() {
                         self.cache.observe(&self.identity.key, dump.at.dump_time);
@@ -67,9 +56,7 @@ impl Settling<'_, '_> {
                         earlier.push(dump.at.dump_time);
                         self.set(&records, self.reason);
                     } else if let Some(prepared) = prepared.take_if(|_| counts == Some(i)) {
-                        let done =
-                            self.cache
-                                .accept(self.identity, dump.at, prepared, &earlier, self.now);
+                        let done = self.cache.accept(self.identity, dump.at, prepared, &earlier, self.now);
                         self.results[last] = Some(done);
                     } else if let Some(refusal) = refusal {
                         self.cache.observe(&self.identity.key, dump.at.dump_time);
@@ -79,9 +66,7 @@ impl Settling<'_, '_> {
                 Event::Bad { record, refusal } => self.refuse(record, refusal),
                 Event::Delete { record } if before => self.set(&[record], self.reason),
                 Event::Delete { record } => {
-                    let done = self
-                        .cache
-                        .delete(&self.identity.key, self.raws[record].offset);
+                    let done = self.cache.delete(&self.identity.key, self.raws[record].offset);
                     self.results[record] = Some(done);
                 }
                 Event::Nothing { record, reason } => self.set(&[record], reason),
@@ -97,11 +82,7 @@ impl Settling<'_, '_> {
     /// All records of a dump but the last are parts; that one tells what became of it.
     fn settle_parts(&mut self, records: &[usize]) -> usize {
         for record in records {
-            self.results[*record] = Some(applied(
-                &self.identity.key,
-                self.raws[*record].offset,
-                Outcome::Pending,
-            ));
+            self.results[*record] = Some(applied(&self.identity.key, self.raws[*record].offset, Outcome::Pending));
         }
         records.last().copied().unwrap_or_default()
     }
@@ -109,11 +90,7 @@ impl Settling<'_, '_> {
     fn set(&mut self, records: &[usize], reason: DropReason) {
         for record in records {
             let outcome = Outcome::Dropped(reason);
-            self.results[*record] = Some(applied(
-                &self.identity.key,
-                self.raws[*record].offset,
-                outcome,
-            ));
+            self.results[*record] = Some(applied(&self.identity.key, self.raws[*record].offset, outcome));
         }
     }
 

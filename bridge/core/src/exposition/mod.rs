@@ -56,12 +56,8 @@ impl Format {
     pub fn content_type(self) -> &'static str {
         match self {
             Format::Text004 => "text/plain; version=0.0.4; charset=utf-8",
-            Format::Text100 { utf8: true } => {
-                "text/plain; version=1.0.0; charset=utf-8; escaping=allow-utf-8"
-            }
-            Format::Text100 { utf8: false } => {
-                "text/plain; version=1.0.0; charset=utf-8; escaping=underscores"
-            }
+            Format::Text100 { utf8: true } => "text/plain; version=1.0.0; charset=utf-8; escaping=allow-utf-8",
+            Format::Text100 { utf8: false } => "text/plain; version=1.0.0; charset=utf-8; escaping=underscores",
             Format::OpenMetrics001 => "application/openmetrics-text; version=0.0.1; charset=utf-8",
             Format::OpenMetrics100 { utf8: true } => {
                 "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8"
@@ -79,10 +75,7 @@ impl Format {
 
     /// Whether names beyond the legacy grammar are quoted rather than escaped.
     pub fn utf8(self) -> bool {
-        matches!(
-            self,
-            Format::Text100 { utf8: true } | Format::OpenMetrics100 { utf8: true }
-        )
+        matches!(self, Format::Text100 { utf8: true } | Format::OpenMetrics100 { utf8: true })
     }
 }
 
@@ -104,21 +97,10 @@ pub struct Summary {
 /// Writes the sources in a format. The sink gets chunks of about [`CHUNK_BYTES`], in
 /// order; when it breaks, nothing more is written. Blocks as long as the sink does, and
 /// holds immutable dumps only.
-pub fn write(
-    sources: &Sources,
-    format: Format,
-    sink: &mut dyn FnMut(Bytes) -> ControlFlow<()>,
-) -> Summary {
+pub fn write(sources: &Sources, format: Format, sink: &mut dyn FnMut(Bytes) -> ControlFlow<()>) -> Summary {
     let mut plan = Plan::new(sources, format);
     let outputs = std::mem::take(&mut plan.outputs);
-    let mut writer = Writer {
-        sources,
-        plan,
-        format,
-        chunks: Chunks::new(sink),
-        families: 0,
-        samples: 0,
-    };
+    let mut writer = Writer { sources, plan, format, chunks: Chunks::new(sink), families: 0, samples: 0 };
     let mut flow = outputs.iter().try_for_each(|output| writer.family(output));
     if flow.is_continue() {
         if format.is_openmetrics() {
@@ -226,12 +208,7 @@ impl Writer<'_, '_> {
             self.left_out(output, source, sample);
             return ControlFlow::Continue(());
         };
-        let plain = StoredSample {
-            name: &name,
-            injected: &injected,
-            labels: &labels,
-            ..*sample
-        };
+        let plain = StoredSample { name: &name, injected: &injected, labels: &labels, ..*sample };
         if !seen.admits(&plain, Some(sample), source, true) {
             self.left_out(output, source, sample);
             return ControlFlow::Continue(());

@@ -57,10 +57,7 @@ impl Seen {
         }
         if !self.grouped {
             let key = identity(sample.name, &[sample.injected, sample.labels], None);
-            let owner = Owner {
-                source,
-                original: None,
-            };
+            let owner = Owner { source, original: None };
             return self.owners.insert(key, owner).is_none();
         }
         let own = self.own_label(sample.name);
@@ -80,9 +77,7 @@ impl Seen {
         match self.kind {
             MetricType::Summary => Some("quantile"),
             MetricType::StateSet => Some(&self.state),
-            MetricType::Histogram | MetricType::GaugeHistogram if name.ends_with("_bucket") => {
-                Some("le")
-            }
+            MetricType::Histogram | MetricType::GaugeHistogram if name.ends_with("_bucket") => Some("le"),
             _ => None,
         }
     }

@@ -83,14 +83,8 @@ impl<'s> Merged<'s> {
         }
         self.help = self.help.or(family.help);
         // An empty unit is written nowhere and agrees with nobody.
-        self.unit = if unit_differs {
-            Some("")
-        } else {
-            self.unit.or(family.unit)
-        };
-        let first = sources.all[self.members[0].0 as usize]
-            .dump
-            .family(self.members[0].1 as usize);
+        self.unit = if unit_differs { Some("") } else { self.unit.or(family.unit) };
+        let first = sources.all[self.members[0].0 as usize].dump.family(self.members[0].1 as usize);
         self.mixed_names |= first.is_some_and(|f| f.name != family.name);
         self.openmetrics &= family.traits.openmetrics;
         self.utf8 |= family.traits.utf8;
@@ -135,9 +129,7 @@ impl<'s> Merged<'s> {
         if let Some(other) = self.help_conflict {
             conflicts.add(ConflictKind::Help, &self.name, || {
                 let other = origin_name(sources, other);
-                format!(
-                    "HELP or UNIT of {first} and {other} differ: the first one's HELP is written"
-                )
+                format!("HELP or UNIT of {first} and {other} differ: the first one's HELP is written")
             });
         }
         if self.mixed_names {
@@ -183,10 +175,7 @@ impl<'s> Merged<'s> {
         let created = format!("{}_created", self.base(kind));
         let has = self.members.iter().any(|(s, f)| {
             let family = sources.all[*s as usize].dump.family(*f as usize);
-            family.is_some_and(|f| {
-                f.sample_names()
-                    .any(|n| format.metric_name(n) == created.as_str())
-            })
+            family.is_some_and(|f| f.sample_names().any(|n| format.metric_name(n) == created.as_str()))
         });
         has.then_some(created)
     }
@@ -227,10 +216,7 @@ impl<'s> Merged<'s> {
         if self.overridden || self.members.iter().any(bare) {
             return Compare::Everybody;
         }
-        let suspects = self
-            .members
-            .iter()
-            .filter(|(s, _)| sources.suspects[*s as usize]);
+        let suspects = self.members.iter().filter(|(s, _)| sources.suspects[*s as usize]);
         match suspects.count() < 2 {
             true => Compare::Nobody,
             false => Compare::Suspects,
@@ -243,8 +229,7 @@ fn is_single(family: &FamilyRef<'_>) -> bool {
 }
 
 fn has_base(name: &str, suffix: &str) -> bool {
-    name.strip_suffix(suffix)
-        .is_some_and(|base| !base.is_empty())
+    name.strip_suffix(suffix).is_some_and(|base| !base.is_empty())
 }
 
 pub(crate) fn origin_name(sources: &Sources, source: u32) -> &str {
@@ -266,9 +251,7 @@ impl<'s> Merged<'s> {
             }
             Form::Whole(_) => {
                 let created = self.created_apart(sources, format);
-                std::iter::once(self.name.clone())
-                    .chain(created.map(Cow::Owned))
-                    .collect()
+                std::iter::once(self.name.clone()).chain(created.map(Cow::Owned)).collect()
             }
         }
     }

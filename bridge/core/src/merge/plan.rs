@@ -64,11 +64,7 @@ impl<'s> Plan<'s> {
         }
         cut_clashing(&mut merged, sources, format, &mut conflicts);
         let outputs = outputs(&merged, sources, format, &mut conflicts);
-        Plan {
-            outputs,
-            conflicts,
-            merged,
-        }
+        Plan { outputs, conflicts, merged }
     }
 }
 
@@ -102,12 +98,7 @@ fn narrow(index: usize) -> u32 {
 /// Cuts every family of several sample names that has one of them in common with another
 /// family. A family of one name needs no cutting: where it meets a part of a cut one,
 /// [`join_same_names`] takes its type.
-fn cut_clashing(
-    merged: &mut [Merged<'_>],
-    sources: &Sources,
-    format: Format,
-    conflicts: &mut Conflicts,
-) {
+fn cut_clashing(merged: &mut [Merged<'_>], sources: &Sources, format: Format, conflicts: &mut Conflicts) {
     let mut owners: BTreeMap<String, Vec<(usize, bool)>> = BTreeMap::new();
     for (i, family) in merged.iter().enumerate() {
         for (name, counted) in family.claims(format) {
@@ -119,20 +110,12 @@ fn cut_clashing(
     }
     let mut clashing: BTreeMap<usize, Clash> = BTreeMap::new();
     let mut clash = |(cut, counted): (usize, bool), other: usize, name: &str| {
-        let known = clashing.entry(cut).or_insert_with(|| Clash {
-            name: name.to_owned(),
-            other,
-            counted,
-        });
+        let known = clashing.entry(cut).or_insert_with(|| Clash { name: name.to_owned(), other, counted });
         known.counted |= counted;
     };
     for (name, claimants) in &owners {
         for (i, mine) in claimants.iter().enumerate() {
-            let other = if i == 0 {
-                claimants.get(1)
-            } else {
-                claimants.first()
-            };
+            let other = if i == 0 { claimants.get(1) } else { claimants.first() };
             if let Some((other, _)) = other {
                 clash(*mine, *other, name);
             }

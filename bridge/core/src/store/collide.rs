@@ -37,10 +37,7 @@ pub(super) struct Met<'t> {
 impl<'o> Collider<'o> {
     pub(super) fn new(origin: &'o Labels, honor_labels: bool, fixed: &Labels) -> Collider<'o> {
         let names: Vec<&str> = origin.iter().map(|(name, _)| name).collect();
-        let honored = names
-            .iter()
-            .map(|name| honor_labels && fixed.get(name).is_none())
-            .collect();
+        let honored = names.iter().map(|name| honor_labels && fixed.get(name).is_none()).collect();
         Collider {
             names,
             canonical: origin.canonical(),
@@ -66,12 +63,7 @@ impl<'o> Collider<'o> {
             collided |= self.place(&pair.name()).is_some();
         }
         if !collided {
-            return Met {
-                labels: Cow::Borrowed(labels),
-                injected: 0,
-                collided,
-                quoted,
-            };
+            return Met { labels: Cow::Borrowed(labels), injected: 0, collided, quoted };
         }
         let body: Vec<Pair<'_>> = pairs(labels).collect();
         let mut left_out = Vec::new();
@@ -94,21 +86,11 @@ impl<'o> Collider<'o> {
         }
         self.rename(&body, &mut kept, renamed);
         let text: Vec<Cow<'_, str>> = kept.into_iter().flatten().collect();
-        Met {
-            labels: Cow::Owned(text.join(",")),
-            injected: self.variant(left_out),
-            collided,
-            quoted,
-        }
+        Met { labels: Cow::Owned(text.join(",")), injected: self.variant(left_out), collided, quoted }
     }
 
     /// Gives each label of `renamed` the first free `exported_…` name.
-    fn rename<'t>(
-        &self,
-        body: &[Pair<'t>],
-        kept: &mut [Option<Cow<'t, str>>],
-        mut renamed: Vec<usize>,
-    ) {
+    fn rename<'t>(&self, body: &[Pair<'t>], kept: &mut [Option<Cow<'t, str>>], mut renamed: Vec<usize>) {
         renamed.sort_by_key(|i| body[*i].name().len());
         let mut given: Vec<String> = Vec::new();
         for i in renamed {
@@ -144,11 +126,8 @@ impl<'o> Collider<'o> {
         if let Some(known) = self.known.get(&left_out) {
             return *known;
         }
-        let text: Vec<&str> = pairs(self.canonical)
-            .enumerate()
-            .filter(|(i, _)| !left_out.contains(i))
-            .map(|(_, p)| p.text)
-            .collect();
+        let text: Vec<&str> =
+            pairs(self.canonical).enumerate().filter(|(i, _)| !left_out.contains(i)).map(|(_, p)| p.text).collect();
         // At most one variant per sample, so that a u32 holds them all.
         let index = u32::try_from(self.variants.len()).unwrap_or(u32::MAX);
         self.variants.push(text.join(",").into_boxed_str());

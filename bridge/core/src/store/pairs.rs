@@ -63,11 +63,7 @@ impl<'a> Iterator for Pairs<'a> {
         let value_end = closing_quote(rest, value_start)?;
         let end = value_end + 1;
         self.rest = rest.get(end + 1..).unwrap_or("");
-        Some(Pair {
-            text: &rest[..end],
-            raw_name: &rest[..name_end],
-            raw_value: &rest[value_start..value_end],
-        })
+        Some(Pair { text: &rest[..end], raw_name: &rest[..name_end], raw_value: &rest[value_start..value_end] })
     }
 }
 
@@ -123,23 +119,12 @@ mod tests {
         for (text, expected) in [
             ("", vec![]),
             (r#"a="b""#, vec![("a", "b")]),
-            (
-                r#"a="","b.c"="d,e=\"f\"""#,
-                vec![("a", ""), ("b.c", "d,e=\"f\"")],
-            ),
-            (
-                r#"a="\\",b="\\\"",c="\n""#,
-                vec![("a", "\\"), ("b", "\\\""), ("c", "\n")],
-            ),
+            (r#"a="","b.c"="d,e=\"f\"""#, vec![("a", ""), ("b.c", "d,e=\"f\"")]),
+            (r#"a="\\",b="\\\"",c="\n""#, vec![("a", "\\"), ("b", "\\\""), ("c", "\n")]),
             (r#""q\"=\\"="x",b="Ä""#, vec![("q\"=\\", "x"), ("b", "Ä")]),
         ] {
-            let read: Vec<_> = pairs(text)
-                .map(|p| (p.name().into_owned(), p.value().into_owned()))
-                .collect();
-            let expected: Vec<_> = expected
-                .into_iter()
-                .map(|(n, v)| (n.to_owned(), v.to_owned()))
-                .collect();
+            let read: Vec<_> = pairs(text).map(|p| (p.name().into_owned(), p.value().into_owned())).collect();
+            let expected: Vec<_> = expected.into_iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
             assert_eq!(read, expected, "{text}");
         }
     }
@@ -148,10 +133,7 @@ mod tests {
     fn order_and_empty_labels_do_not_tell_series_apart() {
         let one = identity("m", &[r#"a="1",b="2""#], None);
         assert_eq!(one, identity("m", &[r#"b="2""#, r#"c="",a="1""#], None));
-        assert_eq!(
-            one,
-            identity("m", &[r#"b="2""#, r#"c="3",a="1""#], Some("c"))
-        );
+        assert_eq!(one, identity("m", &[r#"b="2""#, r#"c="3",a="1""#], Some("c")));
         assert_ne!(one, identity("m", &[r#"a="1""#], None));
         assert_ne!(one, identity("n", &[r#"a="1",b="2""#], None));
     }
