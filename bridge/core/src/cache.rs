@@ -20,6 +20,9 @@ mod config;
 mod interval;
 mod outcome;
 mod read;
+mod slots;
+mod steps;
+mod take;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -31,11 +34,10 @@ pub(crate) use interval::CLOCK_SET_BACK;
 pub use outcome::{Accepted, Applied, CatalogueEntry, Expired, Outcome, RefusedRecord};
 pub(crate) use read::Prepared;
 
-use crate::envelope::{self, Envelope, Op, OriginKey, RawRecord};
+use crate::envelope::{self, RawRecord};
 use crate::labels::Labels;
 use crate::model::{MonoMs, UnixMs};
-use crate::parts::{Assembly, Piece, Progress, Step};
-use crate::reason::{DropReason, RecordReason, Refusal};
+use crate::parts::{Assembly, Piece};
 use crate::view::{Origin, PartitionView};
 use interval::Interval;
 
@@ -128,8 +130,9 @@ impl PartitionCache {
         self.live = live;
     }
 
-    /// Takes over what an earlier owner knew of origins; what this cache knows already
-    /// and newer stays. Entries whose key cannot be read are left out.
+    /// Takes over what an earlier owner knew of origins. To be called before the first
+    /// record: an origin that is known already stays as it is. Entries whose key cannot
+    /// be read are left out.
     pub fn seed(&mut self, entries: impl IntoIterator<Item = CatalogueEntry>, now: Now) {
         for entry in entries {
             let Ok(identity) = self.identity(&entry.record_key) else {
@@ -247,13 +250,10 @@ impl PartitionCache {
     pub fn low_water(&self, now: Now) -> i64 {
         let recent = |since: MonoMs| now.mono.saturating_sub(since) <= self.config.rewind;
         let dumps = self.slots.values();
-        let dumps = dumps
-            .filter(|slot| slot.origin.dump.is_some() && recent(slot.fresh))
-            .map(|slot| slot.origin.offset);
+        let dumps =
+            dumps.filter(|slot| slot.origin.dump.is_some() && recent(slot.fresh)).map(|slot| slot.origin.offset);
         let parts = self.unfinished.values();
-        let parts = parts
-            .filter(|assembly| recent(assembly.started))
-            .map(|assembly| assembly.first_offset);
+        let parts = parts.filter(|assembly| recent(assembly.started)).map(|assembly| assembly.first_offset);
         dumps.chain(parts).min().unwrap_or(self.position)
     }
 
@@ -271,419 +271,6 @@ impl PartitionCache {
     pub fn living(&self) -> usize {
         self.living
     }
-
-    fn take(
-        &mut self,
-        identity: &Identity,
-        envelope: &Envelope<'_>,
-        log_time: UnixMs,
-        now: Now,
-    ) -> Applied {
-        let key = &identity.key;
-        let at = Taken {
-            dump_time: envelope.dump_time,
-            offset: envelope.offset,
-            first_offset: envelope.offset,
-            log_time,
-        };
-        if envelope.op == Op::Delete {
-            let incomplete = self.drop_unfinished(key);
-            return Applied {
-                incomplete,
-                ..self.delete(key, envelope.offset)
-            };
-        }
-        if envelope.part.is_some() {
-            return self.take_part(identity, envelope, at, now);
-        }
-        let incomplete = self.drop_unfinished(key);
-        let dump = Dump {
-            content_type: envelope.content_type,
-            pieces: vec![Piece {
-                encoding: envelope.encoding,
-                body: envelope.body,
-            }],
-            at,
-        };
-        Applied {
-            incomplete,
-            ..self.complete(identity, &dump, now)
-        }
-    }
-
-    fn take_part(
-        &mut self,
-        identity: &Identity,
-        envelope: &Envelope<'_>,
-        at: Taken,
-        now: Now,
-    ) -> Applied {
-        let (key, limit) = (&identity.key, self.config.dump_bytes());
-        let Some(part) = &envelope.part else {
-            return applied(key, at.offset, Outcome::Pending);
-        };
-        let current = self.unfinished.get(key).map(|a| &a.progress);
-        let mut incomplete = 0;
-        match Progress::step(current, part) {
-            Step::Repeat => {
-                return applied(key, at.offset, Outcome::Dropped(DropReason::Duplicate));
-            }
-            step @ (Step::Stray | Step::Gap) => {
-                if step == Step::Gap {
-                    incomplete = self.drop_unfinished(key);
-                }
-                let outcome = Outcome::Dropped(DropReason::IncompleteParts);
-                return Applied {
-                    incomplete,
-                    ..applied(key, at.offset, outcome)
-                };
-            }
-            Step::Begin => {
-                incomplete = self.drop_unfinished(key);
-                if !self.admits(key) {
-                    let refused = self.refuse(Some(key), at.offset, self.too_many(), now);
-                    return Applied {
-                        incomplete,
-                        ..refused
-                    };
-                }
-                let assembly = Assembly::begin(part, envelope, now.mono, limit);
-                self.unfinished.insert(key.clone(), assembly);
-            }
-            Step::Next => {
-                if let Some(assembly) = self.unfinished.get_mut(key) {
-                    assembly.next(envelope, limit);
-                }
-            }
-        }
-        let unfinished = self.unfinished.get(key);
-        let finished = unfinished.is_some_and(|a| a.progress.finished());
-        let assembly = finished.then(|| self.unfinished.remove(key)).flatten();
-        let Some(assembly) = assembly else {
-            return Applied {
-                incomplete,
-                ..applied(key, at.offset, Outcome::Pending)
-            };
-        };
-        Applied {
-            incomplete,
-            ..self.finish_parts(identity, &assembly, at, now)
-        }
-    }
-
-    fn finish_parts(
-        &mut self,
-        identity: &Identity,
-        assembly: &Assembly,
-        at: Taken,
-        now: Now,
-    ) -> Applied {
-        let at = Taken {
-            first_offset: assembly.first_offset,
-            ..at
-        };
-        match assembly.pieces() {
-            Ok(pieces) => {
-                let dump = Dump {
-                    content_type: assembly.content_type.as_deref(),
-                    pieces,
-                    at,
-                };
-                self.complete(identity, &dump, now)
-            }
-            Err(bytes) => {
-                self.observe(&identity.key, at.dump_time);
-                if self.is_older(&identity.key, at.dump_time) {
-                    let outcome = Outcome::Dropped(DropReason::Older);
-                    return applied(&identity.key, at.offset, outcome);
-                }
-                let refusal = self.parts_too_large(bytes);
-                self.refuse(Some(&identity.key), at.offset, refusal, now)
-            }
-        }
-    }
-
-    /// Judges a complete dump: rule 8, then the limits, then its content.
-    fn complete(&mut self, identity: &Identity, dump: &Dump<'_>, now: Now) -> Applied {
-        let key = &identity.key;
-        self.observe(key, dump.at.dump_time);
-        if self.is_older(key, dump.at.dump_time) {
-            return applied(key, dump.at.offset, Outcome::Dropped(DropReason::Older));
-        }
-        if !self.admits(key) {
-            return self.refuse(Some(key), dump.at.offset, self.too_many(), now);
-        }
-        match self.read(identity, dump) {
-            Ok(prepared) => self.accept(identity, dump.at, prepared, &[], now),
-            Err(refusal) => self.refuse(Some(key), dump.at.offset, refusal, now),
-        }
-    }
-}
-
-/// The steps, one by one, as a conflator takes them too.
-impl PartitionCache {
-    /// Whose record it is, and what labels its samples get.
-    pub(crate) fn identity(&self, record_key: &[u8]) -> Result<Identity, Refusal> {
-        let key = OriginKey::read(record_key)?;
-        let text: Arc<str> = match &key {
-            OriginKey::Labels(labels) => labels.canonical().into(),
-            OriginKey::Opaque(_) => {
-                let bare = envelope::origin_labels(&key, &Labels::default());
-                bare.canonical().into()
-            }
-        };
-        Ok(Identity {
-            key: text,
-            record_key: record_key.into(),
-            labels: envelope::origin_labels(&key, &self.config.fixed),
-        })
-    }
-
-    /// Everything below the next offset is in the cache, or accounted for.
-    pub(crate) fn passed(&mut self, offset: i64) {
-        self.position = self.position.max(offset.saturating_add(1));
-    }
-
-    /// The newest record timestamp so far; what lies in the future counts as now.
-    pub(crate) fn log_reaches(&mut self, timestamp: Option<UnixMs>, now: Now) -> UnixMs {
-        let timestamp = timestamp.unwrap_or(UnixMs::MIN).min(now.unix);
-        self.log_time = self.log_time.max(timestamp);
-        self.log_time
-    }
-
-    /// Whether a whole dump of that time would be dropped by rule 8.
-    pub(crate) fn is_older(&self, key: &str, dump_time: UnixMs) -> bool {
-        let newest = self.newest_time(key);
-        newest.is_some_and(|newest| older(dump_time, newest))
-    }
-
-    /// When the newest accepted dump of an origin was taken.
-    pub(crate) fn newest_time(&self, key: &str) -> Option<UnixMs> {
-        Some(self.slots.get(key)?.origin.dump_time)
-    }
-
-    pub(crate) fn has_unfinished(&self, key: &str) -> bool {
-        self.unfinished.contains_key(key)
-    }
-
-    pub(crate) fn is_living(&self, key: &str) -> bool {
-        self.slots.get(key).is_some_and(|s| s.origin.dump.is_some())
-    }
-
-    /// Whether so many origins more may come to life, in any order, without a limit
-    /// being reached.
-    pub(crate) fn has_room_for(&self, more: usize) -> bool {
-        let unfinished = self.unfinished.len();
-        self.living + unfinished + more <= self.config.limits.origins
-            && self.slots.len() + more <= self.most_known()
-    }
-
-    /// Takes note of a complete dump's time, whatever becomes of it.
-    pub(crate) fn observe(&mut self, key: &str, dump_time: UnixMs) {
-        if let Some(slot) = self.slots.get_mut(key) {
-            slot.interval.observe(dump_time);
-        }
-    }
-
-    /// Reads a complete dump without changing anything.
-    pub(crate) fn read(&self, identity: &Identity, dump: &Dump<'_>) -> Result<Prepared, Refusal> {
-        read::read(
-            &self.config,
-            &identity.labels,
-            dump.content_type,
-            &dump.pieces,
-        )
-    }
-
-    pub(crate) fn parts_too_large(&self, bytes: usize) -> Refusal {
-        let limit = self.config.dump_bytes();
-        let detail = format!(
-            "its parts have {bytes} bytes, at most {limit} are taken: drop series at the target, or raise the topic's dump_bytes"
-        );
-        Refusal::new(RecordReason::TooLarge, detail)
-    }
-
-    /// The most bytes of a dump.
-    pub(crate) fn dump_bytes(&self) -> usize {
-        self.config.dump_bytes()
-    }
-
-    /// Shows a dump. `earlier`: times of dumps before it that were not looked at.
-    pub(crate) fn accept(
-        &mut self,
-        identity: &Identity,
-        at: Taken,
-        prepared: Prepared,
-        earlier: &[UnixMs],
-        now: Now,
-    ) -> Applied {
-        let mut interval = match self.slots.get(&identity.key) {
-            Some(slot) => slot.interval.clone(),
-            None => {
-                self.make_room();
-                Interval::default()
-            }
-        };
-        earlier.iter().for_each(|time| interval.observe(*time));
-        interval.observe(at.dump_time);
-        let age = match self.live || at.log_time == UnixMs::MIN {
-            true => 0,
-            false => now.unix.saturating_sub(at.log_time).max(0),
-        };
-        let accepted = Accepted {
-            series: prepared.dump.series() as u64,
-            bytes: prepared.bytes,
-            format: prepared.format,
-            dump_time: at.dump_time,
-            rejected: prepared.rejected,
-            rejections: prepared.rejections,
-            duplicates: prepared.dump.duplicates(),
-        };
-        self.show(Slot {
-            origin: Arc::new(Origin {
-                key: identity.key.clone(),
-                record_key: identity.record_key.clone(),
-                labels: identity.labels.clone(),
-                dump: Some(Arc::new(prepared.dump)),
-                dump_time: at.dump_time,
-                seen: now.mono,
-                offset: at.first_offset,
-                dump_bytes: prepared.bytes,
-                stamp: self.config.stamp,
-                last_refusal: None,
-            }),
-            interval,
-            fresh: now.mono.saturating_sub(age),
-        });
-        applied(&identity.key, at.offset, Outcome::Accepted(accepted))
-    }
-
-    /// Notes a refusal, at the origin too if it is known.
-    pub(crate) fn refuse(
-        &mut self,
-        key: Option<&Arc<str>>,
-        offset: i64,
-        refusal: Refusal,
-        now: Now,
-    ) -> Applied {
-        let detail: Arc<str> = refusal.detail.as_str().into();
-        if let Some(slot) = key.and_then(|key| self.slots.get_mut(key)) {
-            let origin = Arc::new(Origin {
-                last_refusal: Some(detail.clone()),
-                ..Origin::clone(&slot.origin)
-            });
-            slot.origin = origin.clone();
-            self.origins.insert(origin.key.clone(), origin);
-        }
-        if self.refusals.len() == KEPT_REFUSALS {
-            self.refusals.pop_front();
-        }
-        self.refusals.push_back(RefusedRecord {
-            offset,
-            origin: key.cloned(),
-            reason: refusal.reason,
-            detail,
-            time: now.unix,
-        });
-        Applied {
-            offset,
-            origin: key.cloned(),
-            outcome: Outcome::Refused(refusal),
-            incomplete: 0,
-        }
-    }
-
-    /// Takes an origin's dump away.
-    pub(crate) fn delete(&mut self, key: &Arc<str>, offset: i64) -> Applied {
-        self.hide(key);
-        applied(key, offset, Outcome::Deleted)
-    }
-
-    fn drop_unfinished(&mut self, key: &str) -> u64 {
-        self.unfinished.remove(key).map_or(0, |a| a.records())
-    }
-
-    /// Whether the origin has a dump, or may have one beside the others.
-    fn admits(&self, key: &str) -> bool {
-        if self.is_living(key) {
-            return true;
-        }
-        let limit = self.config.limits.origins;
-        if self.living + self.unfinished.len() < limit {
-            return true;
-        }
-        // Unfinished dumps of origins that have none yet hold a place as well.
-        let waiting = self.unfinished.keys();
-        let waiting = waiting.filter(|k| k.as_ref() != key && !self.is_living(k));
-        self.living + waiting.count() < limit
-    }
-
-    fn too_many(&self) -> Refusal {
-        let detail = format!(
-            "the partition has {} origins already, its share of the topic's limit: raise the topic's origins, or add partitions",
-            self.config.limits.origins
-        );
-        Refusal::new(RecordReason::TooManyOrigins, detail)
-    }
-
-    /// Origins with and without a dump together.
-    fn most_known(&self) -> usize {
-        self.config.limits.origins.saturating_mul(2)
-    }
-
-    /// Forgets the origin that has been without a dump for longest, if there are too
-    /// many; `false` if nobody can go.
-    fn make_room(&mut self) -> bool {
-        if self.slots.len() < self.most_known() {
-            return true;
-        }
-        let gone = self.slots.values().filter(|s| s.origin.dump.is_none());
-        let oldest = gone.min_by_key(|s| (s.fresh, s.origin.key.clone()));
-        match oldest.map(|s| s.origin.key.clone()) {
-            Some(key) => {
-                self.forget(&key);
-                true
-            }
-            None => false,
-        }
-    }
-
-    fn show(&mut self, slot: Slot) {
-        self.hide(&slot.origin.key);
-        if let Some(dump) = &slot.origin.dump {
-            self.living += 1;
-            self.series += dump.series() as u64;
-            self.bytes += dump.bytes() as u64;
-        }
-        let key = slot.origin.key.clone();
-        self.origins.insert(key.clone(), slot.origin.clone());
-        self.slots.insert(key, slot);
-    }
-
-    fn hide(&mut self, key: &Arc<str>) {
-        let Some(slot) = self.slots.get_mut(key) else {
-            return;
-        };
-        let Some(dump) = slot.origin.dump.clone() else {
-            return;
-        };
-        self.living -= 1;
-        self.series -= dump.series() as u64;
-        self.bytes -= dump.bytes() as u64;
-        let origin = Arc::new(Origin {
-            dump: None,
-            dump_bytes: 0,
-            ..Origin::clone(&slot.origin)
-        });
-        slot.origin = origin.clone();
-        self.origins.insert(key.clone(), origin);
-    }
-
-    fn forget(&mut self, key: &Arc<str>) {
-        self.hide(key);
-        self.slots.remove(key);
-        self.origins.remove(key);
-    }
 }
 
 /// Rule 8: older, but not by so much that the clock was set back.
@@ -692,10 +279,5 @@ pub(crate) fn older(dump_time: UnixMs, newest: UnixMs) -> bool {
 }
 
 pub(crate) fn applied(key: &Arc<str>, offset: i64, outcome: Outcome) -> Applied {
-    Applied {
-        offset,
-        origin: Some(key.clone()),
-        outcome,
-        incomplete: 0,
-    }
+    Applied { offset, origin: Some(key.clone()), outcome, incomplete: 0 }
 }

@@ -112,10 +112,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn fault(&self, what: &'static str) -> MatcherError {
-        MatcherError::Syntax {
-            column: self.at + 1,
-            what,
-        }
+        MatcherError::Syntax { column: self.at + 1, what }
     }
 
     fn rest(&mut self) -> &str {
@@ -158,9 +155,7 @@ impl Reader<'_> {
             return self.quoted();
         }
         let rest = self.rest();
-        let end = rest
-            .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-            .unwrap_or(rest.len());
+        let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(rest.len());
         let name = rest[..end].to_owned();
         if !is_legacy_label_name(&name) {
             return Err(self.fault("expected a label name"));
@@ -202,10 +197,7 @@ fn compile(label: &str, pattern: &str) -> Result<Regex, MatcherError> {
     RegexBuilder::new(&format!("^(?s:{pattern})$"))
         .size_limit(MAX_REGEX_BYTES)
         .build()
-        .map_err(|e| MatcherError::Regex {
-            label: label.to_owned(),
-            detail: e.to_string(),
-        })
+        .map_err(|e| MatcherError::Regex { label: label.to_owned(), detail: e.to_string() })
 }
 
 #[cfg(test)]
@@ -251,10 +243,7 @@ mod tests {
             ("{a}", "column 3: expected one of = != =~ !~"),
             ("{a=b}", "column 4: expected a quoted text"),
             ("{a=\"b}", "column 4: a quoted text without its end"),
-            (
-                "{a=\"\\q\"}",
-                "column 4: a backslash sequence that is not known in this text",
-            ),
+            ("{a=\"\\q\"}", "column 4: a backslash sequence that is not known in this text"),
             ("{1a=\"b\"}", "column 2: expected a label name"),
             ("a=\"b\" c=\"d\"", "column 7: expected the end"),
         ] {
@@ -264,9 +253,6 @@ mod tests {
             let error = Matcher::parse(selector).unwrap_err();
             assert!(matches!(error, MatcherError::Regex { .. }), "{error}");
         }
-        assert_eq!(
-            Matcher::parse(&"x".repeat(5000)).unwrap_err(),
-            MatcherError::TooLong
-        );
+        assert_eq!(Matcher::parse(&"x".repeat(5000)).unwrap_err(), MatcherError::TooLong);
     }
 }

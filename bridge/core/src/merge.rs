@@ -12,9 +12,9 @@
 //! - **Help.** The first one counts, by the order of the origins' keys; the bridge's
 //!   own metrics come before all origins. A UNIT is written only where nobody disagrees.
 //! - **Name.** One origin's histogram `foo` has a sample `foo_count`, another origin's
-//!   counter is called `foo_count`: both are written without a type, as above. In
-//!   OpenMetrics a counter `foo_total` also claims `foo`, `foo_created`; an info
-//!   `foo_info` also claims `foo`.
+//!   counter is called `foo_count`: the histogram is cut into its sample names as above,
+//!   and where one of them is the other family's name, that has no type either. Counted
+//!   once for each family that is cut.
 //! - **Series.** The first one counts, and in a histogram or summary the first one's
 //!   whole label set, so that no scrape sees a mix. Two origins with different values
 //!   of one injected label cannot have a series in common, so that only the others
@@ -22,15 +22,19 @@
 //!   body's label won (`honor_labels`).
 //!
 //! OpenMetrics cannot say everything that the text format can: a counter without
-//! `_total`, a NaN counter, a histogram without `+Inf`. Such a family is `unknown`
-//! there; that is no conflict and not counted.
+//! `_total`, a NaN counter, a histogram without `+Inf`; a counter `foo_total` beside a
+//! gauge `foo` (Go's `go_memstats_alloc_bytes`), since the counter is called `foo` there
+//! and takes `foo_created`, too. Such a family is `unknown`: that is no conflict of
+//! origins and not counted.
 mod conflict;
+mod merged;
 mod plan;
 mod suspects;
 
 use std::sync::Arc;
 
 pub use conflict::{Conflict, ConflictKind, Conflicts};
+pub(crate) use merged::origin_name;
 pub(crate) use plan::{Compare, Output, Part, Plan, Select};
 
 use crate::labels::Labels;
@@ -42,7 +46,9 @@ use crate::view::{Origin, PartitionView};
 /// One dump to be shown.
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
-    /// The origin's key; empty for the bridge's own metrics.
+    /// The bridge's own metrics.
+    pub(crate) own: bool,
+    /// The origin's key.
     pub(crate) key: Arc<str>,
     /// The labels injected.
     pub(crate) labels: Labels,
@@ -63,11 +69,7 @@ pub struct Sources {
 impl Sources {
     /// The bridge's own metrics (built without origin labels), and every origin of the
     /// views that has a dump and that the filter matches.
-    pub fn collect(
-        own: Option<Arc<StoredDump>>,
-        views: &[Arc<PartitionView>],
-        filter: Option<&Matcher>,
-    ) -> Sources {
+    pub fn collect(own: Option<Arc<StoredDump>>, views: &[Arc<PartitionView>], filter: Option<&Matcher>) -> Sources {
         let mut all: Vec<Source> = views
             .iter()
             .flat_map(|view| view.origins.values())
@@ -76,15 +78,7 @@ impl Sources {
             .collect();
         all.sort_by(|a, b| a.key.cmp(&b.key));
         if let Some(dump) = own {
-            all.insert(
-                0,
-                Source {
-                    key: Arc::from(""),
-                    labels: Labels::default(),
-                    dump,
-                    stamp: None,
-                },
-            );
+            all.insert(0, Source { own: true, key: Arc::from(""), labels: Labels::default(), dump, stamp: None });
         }
         let suspects = suspects::find(&all);
         Sources { all, suspects }
@@ -116,6 +110,7 @@ impl Sources {
 fn source(origin: &Origin) -> Option<Source> {
     let dump = origin.dump.clone()?;
     Some(Source {
+        own: false,
         key: origin.key.clone(),
         labels: origin.labels.clone(),
         dump,

@@ -39,10 +39,7 @@ struct Range<'a> {
 
 impl<'a> Range<'a> {
     fn parameter(&self, name: &str) -> Option<&'a str> {
-        let found = self
-            .parameters
-            .iter()
-            .find(|(n, _)| n.eq_ignore_ascii_case(name));
+        let found = self.parameters.iter().find(|(n, _)| n.eq_ignore_ascii_case(name));
         found.map(|(_, value)| *value)
     }
 }
@@ -71,11 +68,7 @@ fn range(member: &str) -> Range<'_> {
         }
         parameters.push((name, value));
     }
-    Range {
-        value,
-        parameters,
-        weight,
-    }
+    Range { value, parameters, weight }
 }
 
 /// `0.5` → 500. What is no weight counts as none given.
@@ -88,18 +81,12 @@ fn thousandths(text: &str) -> u32 {
 
 /// The format for an `Accept` header (several joined by `,`); `None`: no header.
 pub fn format(accept: Option<&str>) -> Format {
-    ranges(accept.unwrap_or(""))
-        .iter()
-        .filter(|r| r.weight > 0)
-        .find_map(written)
-        .unwrap_or(Format::Text004)
+    ranges(accept.unwrap_or("")).iter().filter(|r| r.weight > 0).find_map(written).unwrap_or(Format::Text004)
 }
 
 /// The format that a range asks for, if this bridge writes it.
 fn written(range: &Range<'_>) -> Option<Format> {
-    let utf8 = range
-        .parameter("escaping")
-        .is_some_and(|e| e.eq_ignore_ascii_case("allow-utf-8"));
+    let utf8 = range.parameter("escaping").is_some_and(|e| e.eq_ignore_ascii_case("allow-utf-8"));
     let version = range.parameter("version").unwrap_or("");
     match (range.value.to_ascii_lowercase().as_str(), version) {
         ("application/openmetrics-text", "1.0.0") => Some(Format::OpenMetrics100 { utf8 }),
@@ -118,18 +105,13 @@ pub fn coding(accept_encoding: Option<&str>) -> Coding {
     let weight = |names: &[&str]| {
         let named = |r: &&Range<'_>| names.iter().any(|n| r.value.eq_ignore_ascii_case(n));
         let any = |r: &&Range<'_>| r.value == "*";
-        let found = ranges
-            .iter()
-            .find(named)
-            .or_else(|| ranges.iter().find(any));
+        let found = ranges.iter().find(named).or_else(|| ranges.iter().find(any));
         found.map(|r| r.weight)
     };
     let zstd = weight(&["zstd"]).unwrap_or(0);
     let gzip = weight(&["gzip", "x-gzip"]).unwrap_or(0);
     // Identity is acceptable unless excluded, and preferred only where it is named.
-    let named = ranges
-        .iter()
-        .find(|r| r.value.eq_ignore_ascii_case("identity"));
+    let named = ranges.iter().find(|r| r.value.eq_ignore_ascii_case("identity"));
     let identity = named.map_or(0, |r| r.weight);
     if zstd > 0 && zstd >= gzip && zstd >= identity {
         return Coding::Zstd;
@@ -179,44 +161,23 @@ mod tests {
                 "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
             ),
             // Prometheus 3.x with scrape_protocols: [PrometheusText1.0.0]
-            (
-                Format::Text100 { utf8: true },
-                "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,*/*;q=0.2",
-            ),
+            (Format::Text100 { utf8: true }, "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,*/*;q=0.2"),
             (Format::Text100 { utf8: false }, "text/plain;version=1.0.0"),
-            (
-                Format::OpenMetrics001,
-                "application/openmetrics-text;version=0.0.1",
-            ),
+            (Format::OpenMetrics001, "application/openmetrics-text;version=0.0.1"),
             (Format::OpenMetrics001, "application/openmetrics-text"),
-            (
-                Format::OpenMetrics001,
-                "application/openmetrics-text; version=0.0.1; q=0.9, text/plain; q=0.5",
-            ),
+            (Format::OpenMetrics001, "application/openmetrics-text; version=0.0.1; q=0.9, text/plain; q=0.5"),
             (
                 Format::OpenMetrics001,
                 "application/openmetrics-text;version=2.0.0,application/openmetrics-text;version=0.0.1;q=0.1",
             ),
             (Format::Text004, "*/*"),
             (Format::Text004, ""),
-            (
-                Format::Text004,
-                "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
-            ),
+            (Format::Text004, "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"),
             (Format::Text004, "application/json"),
-            (
-                Format::Text004,
-                "application/openmetrics-text;version=1.0.0;q=0,text/plain",
-            ),
-            (
-                Format::Text004,
-                "text/plain;version=0.0.4,application/openmetrics-text;version=1.0.0",
-            ),
+            (Format::Text004, "application/openmetrics-text;version=1.0.0;q=0,text/plain"),
+            (Format::Text004, "text/plain;version=0.0.4,application/openmetrics-text;version=1.0.0"),
             (Format::Text004, ";;q=,,=,"),
-            (
-                OM,
-                "TEXT/PLAIN;q=0.1, Application/OpenMetrics-Text; Version=\"1.0.0\"",
-            ),
+            (OM, "TEXT/PLAIN;q=0.1, Application/OpenMetrics-Text; Version=\"1.0.0\""),
         ] {
             assert_eq!(format(Some(accept)), expected, "{accept}");
         }

@@ -55,20 +55,12 @@ impl Progress {
     }
 
     pub(crate) fn begin(part: &Part) -> Progress {
-        Progress {
-            id: part.id.clone(),
-            of: part.of,
-            have: 1,
-        }
+        Progress { id: part.id.clone(), of: part.of, have: 1 }
     }
 
     /// A dump in one record.
     pub(crate) fn whole() -> Progress {
-        Progress {
-            id: String::new(),
-            of: 1,
-            have: 1,
-        }
+        Progress { id: String::new(), of: 1, have: 1 }
     }
 
     pub(crate) fn advance(&mut self) {
@@ -138,12 +130,7 @@ impl Assembly {
             return Err(self.bytes);
         }
         let bodies = self.bodies.iter();
-        Ok(bodies
-            .map(|(encoding, body)| Piece {
-                encoding: *encoding,
-                body,
-            })
-            .collect())
+        Ok(bodies.map(|(encoding, body)| Piece { encoding: *encoding, body }).collect())
     }
 
     /// The number of records held.
@@ -178,11 +165,7 @@ mod tests {
     use super::*;
 
     fn part(index: u32, of: u32, id: &str) -> Part {
-        Part {
-            index,
-            of,
-            id: id.to_owned(),
-        }
+        Part { index, of, id: id.to_owned() }
     }
 
     #[test]

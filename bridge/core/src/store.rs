@@ -116,12 +116,7 @@ impl StoredDump {
     /// holds. Two series of the dump that thereby become one are one: the first stays,
     /// [`StoredDump::duplicates`] counts the others. The dump must not be larger than
     /// [`MAX_DUMP_BYTES`].
-    pub fn build(
-        parsed: &Parsed<'_>,
-        origin: &Labels,
-        honor_labels: bool,
-        fixed: &Labels,
-    ) -> StoredDump {
+    pub fn build(parsed: &Parsed<'_>, origin: &Labels, honor_labels: bool, fixed: &Labels) -> StoredDump {
         let mut collider = Collider::new(origin, honor_labels, fixed);
         let utf8_origin = pairs::pairs(origin.canonical()).any(|p| p.quoted());
         let mut duplicates = 0;
@@ -135,13 +130,7 @@ impl StoredDump {
         let bytes = size_of::<StoredDump>()
             + families.iter().map(StoredFamily::bytes).sum::<usize>()
             + injected.iter().map(|t| t.len() + 16).sum::<usize>();
-        StoredDump {
-            families: families.into_boxed_slice(),
-            injected,
-            series,
-            duplicates,
-            bytes,
-        }
+        StoredDump { families: families.into_boxed_slice(), injected, series, duplicates, bytes }
     }
 
     /// The families, sorted by name; no name twice.
@@ -156,9 +145,7 @@ impl StoredDump {
 
     /// The family of that name.
     pub fn find(&self, name: &str) -> Option<FamilyRef<'_>> {
-        let at = self
-            .families
-            .binary_search_by(|f| f.name.as_ref().cmp(name));
+        let at = self.families.binary_search_by(|f| f.name.as_ref().cmp(name));
         self.family(at.ok()?)
     }
 
@@ -209,11 +196,7 @@ impl<'a> FamilyRef<'a> {
         let (family, injected) = (self.family, self.injected);
         let mut start = 0;
         family.spans.iter().enumerate().map(move |(i, span)| {
-            let (labels, value, exemplar) = (
-                span.labels as usize,
-                span.value as usize,
-                span.exemplar as usize,
-            );
+            let (labels, value, exemplar) = (span.labels as usize, span.value as usize, span.exemplar as usize);
             let sample = StoredSample {
                 name: &family.names[usize::from(span.name)],
                 injected: &injected[span.injected as usize],
@@ -253,6 +236,18 @@ struct Builder {
 }
 
 impl Builder {
+    fn with_room_for(family: &Family<'_>) -> Builder {
+        let exemplar = |s: &Sample<'_>| s.exemplar.map_or(0, str::len);
+        let samples = family.samples.iter();
+        let text = samples.map(|s| s.labels.len() + s.value.len() + exemplar(s));
+        Builder {
+            text: String::with_capacity(text.sum()),
+            spans: Vec::with_capacity(family.samples.len()),
+            timestamps: Vec::with_capacity(family.samples.len()),
+            ..Builder::default()
+        }
+    }
+
     fn push(&mut self, sample: &Sample<'_>, labels: &str, injected: u32) {
         let name = self.name(&sample.name);
         self.text.push_str(labels);
@@ -261,13 +256,7 @@ impl Builder {
         let value = self.end();
         self.text.push_str(sample.exemplar.unwrap_or(""));
         let exemplar = self.end();
-        self.spans.push(Span {
-            labels,
-            value,
-            exemplar,
-            name,
-            injected,
-        });
+        self.spans.push(Span { labels, value, exemplar, name, injected });
         self.timestamps.push(sample.timestamp);
     }
 
@@ -292,16 +281,10 @@ fn store_family(
     utf8_origin: bool,
     duplicates: &mut u64,
 ) -> StoredFamily {
-    let mut builder = Builder::default();
-    let mut traits = FamilyTraits {
-        utf8: utf8_origin || !is_legacy_metric_name(&family.name),
-        ..FamilyTraits::default()
-    };
-    let mets: Vec<_> = family
-        .samples
-        .iter()
-        .map(|s| collider.meet(&s.labels))
-        .collect();
+    let mut builder = Builder::with_room_for(family);
+    let mut traits =
+        FamilyTraits { utf8: utf8_origin || !is_legacy_metric_name(&family.name), ..FamilyTraits::default() };
+    let mets: Vec<_> = family.samples.iter().map(|s| collider.meet(&s.labels)).collect();
     let mut seen = mets.iter().any(|m| m.collided).then(HashSet::new);
     for (sample, met) in family.samples.iter().zip(&mets) {
         if let Some(seen) = &mut seen
@@ -311,17 +294,11 @@ fn store_family(
             continue;
         }
         traits.overridden |= met.injected != 0;
-        traits.utf8 |= quoted_name(&met.labels);
+        traits.utf8 |= met.quoted;
         builder.push(sample, &met.labels, met.injected);
     }
     let stored = finish(family, builder, traits);
     stored.with_structure()
-}
-
-/// A quoted label name stands at the beginning or after a comma; a value's closing
-/// quote never does, but a comma inside a value may, hence the walk.
-fn quoted_name(labels: &str) -> bool {
-    (labels.starts_with('"') || labels.contains(",\"")) && pairs::pairs(labels).any(|p| p.quoted())
 }
 
 fn finish(family: &Family<'_>, builder: Builder, traits: FamilyTraits) -> StoredFamily {

@@ -61,17 +61,10 @@ fn record_of(offset: i64, key: &str, time: i64, step: &Step) -> Rec {
     match step {
         Step::Good => Rec::new(offset, key, time, &good),
         Step::Refused => Rec::new(offset, key, time, "{ no dump\n"),
-        Step::TooManySeries => Rec::new(
-            offset,
-            key,
-            time,
-            "a 1\nb 1\nc 1\nd 1\ne 1\nf 1\ng 1\nh 1\n",
-        ),
+        Step::TooManySeries => Rec::new(offset, key, time, "a 1\nb 1\nc 1\nd 1\ne 1\nf 1\ng 1\nh 1\n"),
         Step::BadHeader => Rec::new(offset, key, time, &good).header("k2p-part", "nonsense"),
         Step::Tombstone => Rec::new(offset, key, time, ""),
-        Step::Part(i, n, id) => {
-            Rec::new(offset, key, time, &format!("p{i} {offset}\n")).part(&format!("{i}/{n};{id}"))
-        }
+        Step::Part(i, n, id) => Rec::new(offset, key, time, &format!("p{i} {offset}\n")).part(&format!("{i}/{n};{id}")),
     }
 }
 
@@ -110,12 +103,7 @@ fn in_order(config: &CacheConfig, log: &[Rec]) -> PartitionCache {
 }
 
 /// Applies the first `head` records one by one, the others in flushes of `size`.
-fn conflated(
-    config: &CacheConfig,
-    log: &[Rec],
-    head: usize,
-    size: usize,
-) -> (PartitionCache, Vec<String>) {
+fn conflated(config: &CacheConfig, log: &[Rec], head: usize, size: usize) -> (PartitionCache, Vec<String>) {
     let mut words = Vec::new();
     let (first, rest) = log.split_at(head.min(log.len()));
     let mut cache = in_order(config, first);
@@ -136,12 +124,7 @@ fn conflated(
 
 fn limits(origins: usize) -> CacheConfig {
     CacheConfig {
-        limits: Limits {
-            series_per_origin: 6,
-            origins,
-            dump_bytes: 60,
-            ..Limits::default()
-        },
+        limits: Limits { series_per_origin: 6, origins, dump_bytes: 60, ..Limits::default() },
         ..CacheConfig::default()
     }
 }
@@ -177,51 +160,24 @@ fn what_is_skipped_is_counted() {
     let bad = |offset, origin, time| record_of(offset, &key(origin), time, &Step::Refused);
     let part = |offset, time, i| record_of(offset, &key(0), time, &Step::Part(i, 2, 0));
     for (log, expected) in [
-        (
-            vec![good(0, 0, 0), good(1, 1, 0), good(2, 0, 1)],
-            vec!["dropped conflated", "accepted 2", "accepted 2"],
-        ),
+        (vec![good(0, 0, 0), good(1, 1, 0), good(2, 0, 1)], vec!["dropped conflated", "accepted 2", "accepted 2"]),
         (
             vec![good(0, 0, 0), good(1, 0, 1), bad(2, 0, 2)],
             vec!["dropped conflated", "accepted 2", "refused not_a_dump"],
         ),
-        (
-            vec![bad(0, 0, 0), bad(1, 0, 1)],
-            vec!["refused not_a_dump"; 2],
-        ),
+        (vec![bad(0, 0, 0), bad(1, 0, 1)], vec!["refused not_a_dump"; 2]),
         // A clock that goes back: in order.
-        (
-            vec![good(0, 0, 5), good(1, 0, 3), good(2, 0, 6)],
-            vec!["accepted 2", "dropped older", "accepted 2"],
-        ),
+        (vec![good(0, 0, 5), good(1, 0, 3), good(2, 0, 6)], vec!["accepted 2", "dropped older", "accepted 2"]),
         (
             vec![part(0, 0, 1), part(1, 0, 2), good(2, 0, 3)],
             vec!["dropped conflated", "dropped conflated", "accepted 2"],
         ),
-        (
-            vec![good(0, 0, 0), part(1, 1, 1), part(2, 1, 2)],
-            vec!["dropped conflated", "pending", "accepted 2"],
-        ),
-        (
-            vec![good(0, 0, 0), part(1, 1, 1)],
-            vec!["accepted 2", "pending"],
-        ),
-        (
-            vec![part(0, 1, 1), good(1, 0, 2)],
-            vec!["dropped incomplete_parts", "accepted 2"],
-        ),
-        (
-            vec![good(0, 0, 0), record_of(1, &key(0), 1, &Step::Tombstone)],
-            vec!["accepted 2", "deleted"],
-        ),
-        (
-            vec![record_of(0, &key(0), 1, &Step::Tombstone), good(1, 0, 2)],
-            vec!["dropped conflated", "accepted 2"],
-        ),
-        (
-            vec![record_of(0, "le=\"1\"", 0, &Step::Good)],
-            vec!["refused bad_key"],
-        ),
+        (vec![good(0, 0, 0), part(1, 1, 1), part(2, 1, 2)], vec!["dropped conflated", "pending", "accepted 2"]),
+        (vec![good(0, 0, 0), part(1, 1, 1)], vec!["accepted 2", "pending"]),
+        (vec![part(0, 1, 1), good(1, 0, 2)], vec!["dropped incomplete_parts", "accepted 2"]),
+        (vec![good(0, 0, 0), record_of(1, &key(0), 1, &Step::Tombstone)], vec!["accepted 2", "deleted"]),
+        (vec![record_of(0, &key(0), 1, &Step::Tombstone), good(1, 0, 2)], vec!["dropped conflated", "accepted 2"]),
+        (vec![record_of(0, "le=\"1\"", 0, &Step::Good)], vec!["refused bad_key"]),
     ] {
         let (_, words) = conflated(&limits(5), &log, 0, 10);
         assert_eq!(words, expected, "{log:?}");
@@ -231,16 +187,13 @@ fn what_is_skipped_is_counted() {
 #[test]
 fn older_dumps_of_a_rewind_are_not_read() {
     // The newest dump is known already: what lies before it costs nothing.
-    let log: Vec<Rec> = (0..5)
-        .map(|i| record_of(i, "i=\"0\"", i * MIN, &Step::Good))
-        .collect();
+    let log: Vec<Rec> = (0..5).map(|i| record_of(i, "i=\"0\"", i * MIN, &Step::Good)).collect();
     let mut cache = in_order(&limits(5), &log[4..]);
     let mut conflator = Conflator::new(DropReason::Superseded);
-    log.iter()
-        .for_each(|rec| rec.with_raw(|raw| conflator.push(OwnedRecord::copy(raw))));
+    log.iter().for_each(|rec| rec.with_raw(|raw| conflator.push(OwnedRecord::copy(raw))));
     let mut words = Vec::new();
     conflator.flush(&mut cache, now(0), &mut |_, applied| {
-        words.push(word(&applied))
+        words.push(word(&applied));
     });
     let older = ["dropped older"; 4].map(str::to_owned);
     assert_eq!(words[..4], older);

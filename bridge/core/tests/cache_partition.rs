@@ -29,10 +29,7 @@ fn samples(view: &std::sync::Arc<k2p_core::view::PartitionView>) -> String {
 }
 
 fn limited(limits: Limits) -> CacheConfig {
-    CacheConfig {
-        limits,
-        ..CacheConfig::default()
-    }
+    CacheConfig { limits, ..CacheConfig::default() }
 }
 
 fn plain(records: &[(Rec, &str)], shown: &str) {
@@ -42,10 +39,7 @@ fn plain(records: &[(Rec, &str)], shown: &str) {
 #[test]
 fn a_newer_dump_replaces_the_older_whole() {
     plain(
-        &[
-            (Rec::new(0, A, 0, "m 1\nn 1\n"), "accepted 2"),
-            (Rec::new(1, A, 5, "m 2\n"), "accepted 1"),
-        ],
+        &[(Rec::new(0, A, 0, "m 1\nn 1\n"), "accepted 2"), (Rec::new(1, A, 5, "m 2\n"), "accepted 1")],
         "m{i=\"a\"} 2",
     );
 }
@@ -63,59 +57,29 @@ fn rule_8() {
         plain(&[first(), (Rec::new(1, A, time, "m 2\n"), word)], shown);
     }
     // It does not judge a deletion, and outlives one.
-    plain(
-        &[
-            first(),
-            (Rec::new(1, A, -5, ""), "deleted"),
-            (Rec::new(2, A, -1, "m 2\n"), "dropped older"),
-        ],
-        "",
-    );
-    plain(
-        &[
-            first(),
-            (Rec::new(1, A, 0, ""), "deleted"),
-            (Rec::new(2, A, 1, "m 2\n"), "accepted 1"),
-        ],
-        "m{i=\"a\"} 2",
-    );
+    plain(&[first(), (Rec::new(1, A, -5, ""), "deleted"), (Rec::new(2, A, -1, "m 2\n"), "dropped older")], "");
+    plain(&[first(), (Rec::new(1, A, 0, ""), "deleted"), (Rec::new(2, A, 1, "m 2\n"), "accepted 1")], "m{i=\"a\"} 2");
     // A refused dump sets no time.
     plain(
-        &[
-            first(),
-            (Rec::new(1, A, 9, "{\n"), "refused not_a_dump"),
-            (Rec::new(2, A, 5, "m 2\n"), "accepted 1"),
-        ],
+        &[first(), (Rec::new(1, A, 9, "{\n"), "refused not_a_dump"), (Rec::new(2, A, 5, "m 2\n"), "accepted 1")],
         "m{i=\"a\"} 2",
     );
 }
 
 #[test]
 fn refused_dumps_leave_the_last_good_one() {
-    let limits = Limits {
-        dump_bytes: 40,
-        series_per_origin: 2,
-        origins: 2,
-        label_name_bytes: 4,
-        label_value_bytes: 8,
-    };
+    let limits = Limits { dump_bytes: 40, series_per_origin: 2, origins: 2, label_name_bytes: 4, label_value_bytes: 8 };
     for (value, word) in [
         ("m 1\nn 1\no 1\n", "refused too_many_series"),
         ("m{abcde=\"1\"} 1\n", "refused label_too_long"),
         ("m{a=\"123456789\"} 1\n", "refused label_too_long"),
-        (
-            "m 1\n                                        \n",
-            "refused too_large",
-        ),
+        ("m 1\n                                        \n", "refused too_large"),
         ("no exposition at all\n", "refused not_a_dump"),
         ("\0\u{1}\u{2}\u{3}\u{4}", "refused not_a_dump"),
     ] {
         check(
             limited(limits),
-            &[
-                (Rec::new(0, A, 0, "m 0\n"), "accepted 1"),
-                (Rec::new(1, A, 1, value), word),
-            ],
+            &[(Rec::new(0, A, 0, "m 0\n"), "accepted 1"), (Rec::new(1, A, 1, value), word)],
             "m{i=\"a\"} 0",
         );
     }
@@ -129,12 +93,7 @@ fn refused_dumps_leave_the_last_good_one() {
         (Rec::new(3, A, 1, "m 3\n"), "accepted 1"),
     ];
     check(limited(limits), &full, "m{i=\"a\"} 3\nm{i=\"b\"} 1");
-    let freed = [
-        known[0].clone(),
-        known[1].clone(),
-        (Rec::new(2, B, 0, ""), "deleted"),
-        (c(), "accepted 1"),
-    ];
+    let freed = [known[0].clone(), known[1].clone(), (Rec::new(2, B, 0, ""), "deleted"), (c(), "accepted 1")];
     check(limited(limits), &freed, "m{i=\"a\"} 0\nm{i=\"c\"} 2");
     let long = Rec::new(0, r#"abcde="1""#, 0, "m 0\n");
     check(limited(limits), &[(long, "refused label_too_long")], "");
@@ -144,74 +103,71 @@ fn refused_dumps_leave_the_last_good_one() {
 fn bad_records_are_refused_with_their_reason() {
     for (rec, word) in [
         (Rec::new(0, r#"le="1""#, 0, "m 1\n"), "refused bad_key"),
-        (
-            Rec::new(0, A, 0, "m 1\n").header("k2p-time", "soon"),
-            "refused bad_header",
-        ),
-        (
-            Rec::new(0, A, 0, "m 1\n").header("k2p-part", "3/2;x"),
-            "refused bad_header",
-        ),
-        (
-            Rec::new(0, A, 0, "m 1\n").header("content-encoding", "br"),
-            "refused bad_encoding",
-        ),
-        (
-            Rec::new(0, A, 0, "m 1\n").header("content-type", "application/json"),
-            "refused unknown_format",
-        ),
-        (
-            Rec::new(0, A, 0, "m 1\n").header("content-type", "application/openmetrics-text"),
-            "refused truncated",
-        ),
+        (Rec::new(0, A, 0, "m 1\n").header("k2p-time", "soon"), "refused bad_header"),
+        (Rec::new(0, A, 0, "m 1\n").header("k2p-part", "3/2;x"), "refused bad_header"),
+        (Rec::new(0, A, 0, "m 1\n").header("content-encoding", "br"), "refused bad_encoding"),
+        (Rec::new(0, A, 0, "m 1\n").header("content-type", "application/json"), "refused unknown_format"),
+        (Rec::new(0, A, 0, "m 1\n").header("content-type", "application/openmetrics-text"), "refused truncated"),
         (Rec::new(0, A, 0, "m 1\nm 1 1 1\n"), "accepted 1"),
     ] {
         let mut cache = cache(CacheConfig::default());
-        assert_eq!(
-            cache_util::word(&apply(&mut cache, &rec, 0)),
-            word,
-            "{rec:?}"
-        );
+        assert_eq!(cache_util::word(&apply(&mut cache, &rec, 0)), word, "{rec:?}");
         assert_eq!(cache.position(), 1);
     }
 }
 
 #[test]
-fn keys_that_are_no_label_sets() {
-    let fixed = CacheConfig {
-        fixed: Labels::parse(r#"region="eu",instance="f""#).unwrap(),
-        ..CacheConfig::default()
+fn compressed_bodies() {
+    use std::io::Write;
+    let text = "m 1\n".repeat(10) + "n 2\n";
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(text.as_bytes()).unwrap();
+    let gzip = gzip.finish().unwrap();
+    let zstd = zstd::bulk::compress(text.as_bytes(), 1).unwrap();
+    let snappy = snap::raw::Encoder::new().compress_vec(text.as_bytes()).unwrap();
+    for (encoding, body) in [("gzip", gzip), ("zstd", zstd), ("snappy", snappy)] {
+        for (limit, expected) in [(44, "accepted 2"), (43, "refused too_large")] {
+            let limits = Limits { dump_bytes: limit, ..Limits::default() };
+            let mut rec = Rec::new(0, A, 0, "").header("content-encoding", encoding);
+            rec.value = body.clone();
+            let mut cache = cache(limited(limits));
+            assert_eq!(word(&apply(&mut cache, &rec, 0)), expected, "{encoding}");
+            rec.value.truncate(body.len() - 3);
+            rec.offset = 1;
+            assert!(word(&apply(&mut cache, &rec, 0)).starts_with("refused "), "{encoding}");
+        }
+    }
+    // Each part by itself.
+    let part = |offset, header, encoding: &str, value: Vec<u8>| {
+        let mut rec = Rec::new(offset, A, 0, "").part(header).header("content-encoding", encoding);
+        rec.value = value;
+        rec
     };
+    let zstd = zstd::bulk::compress(b"m 1\n", 1).unwrap();
+    plain(
+        &[(part(0, "1/2;x", "zstd", zstd), "pending"), (part(1, "2/2;x", "identity", b"n 2\n".to_vec()), "accepted 2")],
+        "m{i=\"a\"} 1\nn{i=\"a\"} 2",
+    );
+}
+
+#[test]
+fn keys_that_are_no_label_sets() {
+    let fixed = CacheConfig { fixed: Labels::parse(r#"region="eu",instance="f""#).unwrap(), ..CacheConfig::default() };
     for (config, key, shown) in [
         (CacheConfig::default(), "host:1", "m{instance=\"host:1\"} 1"),
         (CacheConfig::default(), "", "m 1"),
-        (
-            CacheConfig::default(),
-            "a\"b\n",
-            "m{instance=\"a\\\"b\\n\"} 1",
-        ),
+        (CacheConfig::default(), "a\"b\n", "m{instance=\"a\\\"b\\n\"} 1"),
         (fixed.clone(), "host:1", "m{instance=\"f\",region=\"eu\"} 1"),
-        (
-            fixed,
-            r#"region="us",i="1""#,
-            "m{i=\"1\",instance=\"f\",region=\"eu\"} 1",
-        ),
+        (fixed, r#"region="us",i="1""#, "m{i=\"1\",instance=\"f\",region=\"eu\"} 1"),
     ] {
-        check(
-            config,
-            &[(Rec::new(0, key, 0, "m 1\n"), "accepted 1")],
-            shown,
-        );
+        check(config, &[(Rec::new(0, key, 0, "m 1\n"), "accepted 1")], shown);
     }
     // One origin, however its key is spelled.
     plain(
         &[
             (Rec::new(0, "host", 0, "m 1\n"), "accepted 1"),
             (Rec::new(1, r#"instance="host""#, 1, "m 2\n"), "accepted 1"),
-            (
-                Rec::new(2, r#" instance = "host", "#, 2, "m 3\n"),
-                "accepted 1",
-            ),
+            (Rec::new(2, r#" instance = "host", "#, 2, "m 3\n"), "accepted 1"),
         ],
         "m{instance=\"host\"} 3",
     );
@@ -219,8 +175,7 @@ fn keys_that_are_no_label_sets() {
 
 #[test]
 fn parts() {
-    let part =
-        |offset, time, text: &str, header: &str| Rec::new(offset, A, time, text).part(header);
+    let part = |offset, time, text: &str, header: &str| Rec::new(offset, A, time, text).part(header);
     plain(
         &[
             (part(0, 0, "m 1\n", "1/3;x"), "pending"),
@@ -231,37 +186,18 @@ fn parts() {
         ],
         "m{i=\"a\"} 1\nm{i=\"b\"} 9\nn{i=\"a\"} 2\no{i=\"a\"} 3",
     );
-    plain(
-        &[(part(0, 0, "m 1\n", "1/1;x"), "accepted 1")],
-        "m{i=\"a\"} 1",
-    );
-    plain(
-        &[(part(0, 0, "m 1\n", "2/2;x"), "dropped incomplete_parts")],
-        "",
-    );
+    plain(&[(part(0, 0, "m 1\n", "1/1;x"), "accepted 1")], "m{i=\"a\"} 1");
+    plain(&[(part(0, 0, "m 1\n", "2/2;x"), "dropped incomplete_parts")], "");
     for end in ["# EOF\n", ""] {
         let first = format!("m 1\n{end}");
         plain(
-            &[
-                (part(0, 0, &first, "1/2;x"), "pending"),
-                (part(1, 0, "n 2\n# EOF\n", "2/2;x"), "accepted 2"),
-            ],
+            &[(part(0, 0, &first, "1/2;x"), "pending"), (part(1, 0, "n 2\n# EOF\n", "2/2;x"), "accepted 2")],
             "m{i=\"a\"} 1\nn{i=\"a\"} 2",
         );
     }
     // Together over the limit, each alone below it.
-    let small = limited(Limits {
-        dump_bytes: 7,
-        ..Limits::default()
-    });
-    check(
-        small,
-        &[
-            (part(0, 0, "m 1\n", "1/2;x"), "pending"),
-            (part(1, 0, "n 2\n", "2/2;x"), "refused too_large"),
-        ],
-        "",
-    );
+    let small = limited(Limits { dump_bytes: 7, ..Limits::default() });
+    check(small, &[(part(0, 0, "m 1\n", "1/2;x"), "pending"), (part(1, 0, "n 2\n", "2/2;x"), "refused too_large")], "");
     // The last part's time counts.
     plain(
         &[
@@ -292,10 +228,7 @@ fn unfinished_parts_are_counted_when_they_go() {
     let mut cache = cache(CacheConfig::default());
     apply(&mut cache, &begin(), 0);
     let gap = apply(&mut cache, &Rec::new(1, A, 0, "n 1\n").part("3/3;x"), 0);
-    assert_eq!(
-        (word(&gap).as_str(), gap.incomplete),
-        ("dropped incomplete_parts", 1)
-    );
+    assert_eq!((word(&gap).as_str(), gap.incomplete), ("dropped incomplete_parts", 1));
     apply(&mut cache, &begin(), 0);
     assert_eq!(cache.expire(now(10 * MIN)).incomplete, 0);
     assert_eq!(cache.expire(now(10 * MIN + 1)).incomplete, 1);
@@ -329,11 +262,7 @@ fn silent_origins_go_and_are_forgotten_later() {
 
 #[test]
 fn configured_staleness() {
-    let mut cache = cache(CacheConfig {
-        staleness: Staleness::After(5),
-        forget_after: 10,
-        ..CacheConfig::default()
-    });
+    let mut cache = cache(CacheConfig { staleness: Staleness::After(5), forget_after: 10, ..CacheConfig::default() });
     apply(&mut cache, &Rec::new(0, A, 0, "m 1\n"), 0);
     assert!(!cache.expire(now(5)).changed());
     assert_eq!(cache.expire(now(6)).stale, [A.into()]);
@@ -346,11 +275,7 @@ fn while_catching_up_a_dump_is_as_old_as_its_place_in_the_log() {
     cache.set_live(false);
     // B's clock is an hour slow, but its neighbour shows how late it is.
     apply(&mut cache, &Rec::new(0, A, 0, "m 1\n"), 5 * MIN);
-    apply(
-        &mut cache,
-        &Rec::new(1, r#"i="c""#, 5 * MIN, "m 3\n"),
-        5 * MIN,
-    );
+    apply(&mut cache, &Rec::new(1, r#"i="c""#, 5 * MIN, "m 3\n"), 5 * MIN);
     apply(&mut cache, &Rec::new(2, B, -60 * MIN, "m 2\n"), 5 * MIN);
     cache.set_live(true);
     assert_eq!(cache.expire(now(5 * MIN)).stale, [A.into()]);
@@ -410,15 +335,9 @@ fn refusals_are_kept_as_data() {
     }
     assert_eq!(cache.refusals().len(), KEPT_REFUSALS);
     let last = cache.refusals().last().unwrap();
-    assert_eq!(
-        (last.offset, last.time, last.origin.as_deref()),
-        (60, T0 + 60, Some(A))
-    );
+    assert_eq!((last.offset, last.time, last.origin.as_deref()), (60, T0 + 60, Some(A)));
     let view = cache.view();
-    assert_eq!(
-        view.origins[A].last_refusal.as_deref(),
-        Some(last.detail.as_ref())
-    );
+    assert_eq!(view.origins[A].last_refusal.as_deref(), Some(last.detail.as_ref()));
     apply(&mut cache, &Rec::new(61, A, 61, "m 1\n"), 0);
     assert_eq!(cache.view().origins[A].last_refusal, None);
 }
@@ -434,10 +353,7 @@ fn a_view_stays_as_it_was() {
     apply(&mut cache, &Rec::new(3, A, 1, ""), 0);
     cache.expire(now(100 * MIN));
     assert_eq!(samples(&before), "m{i=\"a\"} 1");
-    assert_eq!(
-        samples(&between),
-        "m{i=\"a\"} 2\nm{i=\"b\"} 2\nn{i=\"a\"} 2"
-    );
+    assert_eq!(samples(&between), "m{i=\"a\"} 2\nm{i=\"b\"} 2\nn{i=\"a\"} 2");
     assert_eq!(samples(&cache.view()), "");
     assert_eq!((before.series, before.position), (1, 1));
     assert_eq!((between.series, between.position), (3, 3));

@@ -26,12 +26,7 @@ fn strict(format: Format, text: &str) -> Parsed<'_> {
         false => codec::Format::Text,
     };
     codec::parse_strict(read_as, text.as_bytes(), &ParseOptions::default()).unwrap_or_else(|e| {
-        panic!(
-            "line {}: {}: {}\n{text}",
-            e.line,
-            e.detail,
-            text.lines().nth(e.line as usize - 1).unwrap_or("")
-        )
+        panic!("line {}: {}: {}\n{text}", e.line, e.detail, text.lines().nth(e.line as usize - 1).unwrap_or(""))
     })
 }
 
@@ -71,12 +66,7 @@ fn dumps() -> Vec<(String, String)> {
     let mut all: Vec<_> = std::fs::read_dir(dir)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .map(|path| {
-            (
-                path.file_name().unwrap().to_string_lossy().into_owned(),
-                std::fs::read_to_string(path).unwrap(),
-            )
-        })
+        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read_to_string(path).unwrap()))
         .collect();
     all.sort();
     assert!(all.len() >= 8);
@@ -86,34 +76,19 @@ fn dumps() -> Vec<(String, String)> {
 #[test]
 fn real_dumps_merge_into_valid_expositions() {
     let dumps = dumps();
-    let keys: Vec<String> = dumps
-        .iter()
-        .map(|(name, _)| format!("cluster=\"acme\",instance=\"{name}\""))
-        .collect();
-    let origins: Vec<(&str, &str)> = keys
-        .iter()
-        .zip(&dumps)
-        .map(|(k, (_, t))| (k.as_str(), t.as_str()))
-        .collect();
+    let keys: Vec<String> = dumps.iter().map(|(name, _)| format!("cluster=\"acme\",instance=\"{name}\"")).collect();
+    let origins: Vec<(&str, &str)> = keys.iter().zip(&dumps).map(|(k, (_, t))| (k.as_str(), t.as_str())).collect();
     let view = view(CacheConfig::default(), &origins);
     let mut expected = Vec::new();
     for (key, text) in &origins {
-        let parsed = codec::parse(
-            codec::Format::Text,
-            text.as_bytes(),
-            &ParseOptions::default(),
-        )
-        .unwrap();
+        let parsed = codec::parse(codec::Format::Text, text.as_bytes(), &ParseOptions::default()).unwrap();
         expected.extend(series(&parsed, key));
     }
     expected.sort();
     for format in [Format::Text004, TEXT, OM, Format::OpenMetrics001] {
         let (text, summary) = write(std::slice::from_ref(&view), format);
         let parsed = strict(format, &text);
-        assert!(
-            series(&parsed, "") == expected,
-            "{format:?}: another set of samples"
-        );
+        assert!(series(&parsed, "") == expected, "{format:?}: another set of samples");
         assert_eq!(summary.samples as usize, expected.len());
         assert_eq!(summary.conflicts.count(ConflictKind::Series), 0);
         let names: BTreeSet<_> = parsed.families.iter().map(|f| &f.name).collect();
@@ -127,9 +102,7 @@ fn real_dumps_merge_into_valid_expositions() {
 
 #[test]
 fn chunks_are_bounded_and_a_reader_may_leave() {
-    let body: String = (0..5000)
-        .map(|i| format!("m{{n=\"{i:060}\"}} {i}\n"))
-        .collect();
+    let body: String = (0..5000).map(|i| format!("m{{n=\"{i:060}\"}} {i}\n")).collect();
     let view = view(CacheConfig::default(), &[("i=\"a\"", &body)]);
     let sources = Sources::collect(None, &[view], None);
     let mut sizes = Vec::new();
@@ -151,18 +124,10 @@ fn chunks_are_bounded_and_a_reader_may_leave() {
 
 #[test]
 fn own_metrics_stand_beside_the_origins_and_filters_select() {
-    let own = codec::parse(
-        codec::Format::Text,
-        b"# TYPE kafka2prom_x gauge\nkafka2prom_x 1\n",
-        &ParseOptions::default(),
-    )
-    .unwrap();
-    let own = Arc::new(StoredDump::build(
-        &own,
-        &Labels::default(),
-        false,
-        &Labels::default(),
-    ));
+    let own =
+        codec::parse(codec::Format::Text, b"# TYPE kafka2prom_x gauge\nkafka2prom_x 1\n", &ParseOptions::default())
+            .unwrap();
+    let own = Arc::new(StoredDump::build(&own, &Labels::default(), false, &Labels::default()));
     let view = view(
         CacheConfig::default(),
         &[
@@ -182,19 +147,14 @@ fn own_metrics_stand_beside_the_origins_and_filters_select() {
     assert_eq!((sources.len(), sources.series()), (1, 1));
     let one = Sources::one(&views[0].origins["i=\"a\""]);
     let (text, _) = exposition::to_bytes(&one, TEXT);
-    assert_eq!(
-        String::from_utf8(text).unwrap(),
-        "# TYPE kafka2prom_x gauge\nkafka2prom_x{i=\"a\"} 2\n"
-    );
+    assert_eq!(String::from_utf8(text).unwrap(), "# TYPE kafka2prom_x gauge\nkafka2prom_x{i=\"a\"} 2\n");
 }
 
 /// Names whose families may clash: a base, the suffixes of every type, and one beyond
 /// the legacy grammar.
 fn name() -> impl Strategy<Value = String> {
     let base = prop::sample::select(vec!["a", "a_b", "a.b", "b", "a_total", "ä"]);
-    let suffix = prop::sample::select(vec![
-        "", "", "", "_total", "_count", "_bucket", "_sum", "_created", "_info",
-    ]);
+    let suffix = prop::sample::select(vec!["", "", "", "_total", "_count", "_bucket", "_sum", "_created", "_info"]);
     (base, suffix).prop_map(|(b, s)| format!("{b}{s}"))
 }
 
@@ -211,8 +171,7 @@ fn label_sets() -> impl Strategy<Value = Vec<String>> {
         "x_y=\"1\"",
         "exported_i=\"1\"",
     ]);
-    prop::collection::btree_set(one, 1..4)
-        .prop_map(|set| set.into_iter().map(str::to_owned).collect())
+    prop::collection::btree_set(one, 1..4).prop_map(|set| set.into_iter().map(str::to_owned).collect())
 }
 
 fn kind() -> impl Strategy<Value = MetricType> {
@@ -228,20 +187,9 @@ fn kind() -> impl Strategy<Value = MetricType> {
 /// A family in the text format.
 fn family() -> impl Strategy<Value = (String, String)> {
     let help = prop::option::of(prop::sample::select(vec!["One", "Two \\\\ \\n \"three\""]));
-    (
-        name(),
-        kind(),
-        label_sets(),
-        help,
-        0..3u8,
-        prop::option::of(1..3i64),
-    )
-        .prop_map(|(name, kind, sets, help, value, time)| {
-            let quoted = if name.contains('.') || !name.is_ascii() {
-                format!("\"{name}\"")
-            } else {
-                name.clone()
-            };
+    (name(), kind(), label_sets(), help, 0..3u8, prop::option::of(1..3i64)).prop_map(
+        |(name, kind, sets, help, value, time)| {
+            let quoted = if name.contains('.') || !name.is_ascii() { format!("\"{name}\"") } else { name.clone() };
             let mut text = help.map_or_else(String::new, |h| format!("# HELP {quoted} {h}\n"));
             let word = match kind {
                 MetricType::Counter => "counter",
@@ -254,14 +202,8 @@ fn family() -> impl Strategy<Value = (String, String)> {
             let time = time.map_or_else(String::new, |t| format!(" {t}"));
             for set in &sets {
                 let mut line = |suffix: &str, own: &str, value: &str| {
-                    let parts: Vec<&str> = [set.as_str(), own]
-                        .into_iter()
-                        .filter(|p| !p.is_empty())
-                        .collect();
-                    text.push_str(&format!(
-                        "{{\"{name}{suffix}\",{}}} {value}{time}\n",
-                        parts.join(",")
-                    ));
+                    let parts: Vec<&str> = [set.as_str(), own].into_iter().filter(|p| !p.is_empty()).collect();
+                    text.push_str(&format!("{{\"{name}{suffix}\",{}}} {value}{time}\n", parts.join(",")));
                 };
                 let value = value.to_string();
                 match kind {
@@ -280,7 +222,8 @@ fn family() -> impl Strategy<Value = (String, String)> {
                 }
             }
             (name, text)
-        })
+        },
+    )
 }
 
 /// A dump whose families do not take each other's names.
@@ -304,6 +247,20 @@ fn sorted<'a>(parsed: &Parsed<'a>) -> Vec<Family<'a>> {
     let mut families = parsed.families.clone();
     families.sort_by(|a, b| a.name.cmp(&b.name));
     families
+}
+
+/// What only OpenMetrics has, under names that the random families have too.
+fn openmetrics_dump() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "# EOF\n",
+        "# TYPE a info\na_info{x=\"1\"} 1\na_info{x=\"2\"} 1\n# EOF\n",
+        "# TYPE a stateset\na{a=\"x\"} 1\na{a=\"y\"} 0\n# TYPE b gauge\nb 1\n# EOF\n",
+        "# TYPE a gaugehistogram\na_bucket{le=\"+Inf\"} 2 # {t=\"1\"} 1\na_gcount 2\na_gsum 3\n# EOF\n",
+        "# HELP a One\n# TYPE a counter\na_total 1 # {t=\"1\"} 1\na_created 5\n# EOF\n",
+        "# TYPE a histogram\na_bucket{le=\"1.0\"} 1 # {\"t.u\"=\"1\"} 1\na_bucket{le=\"+Inf\"} 2\na_count 2\na_sum 1\na_created 5\n# EOF\n",
+        "# TYPE a_b summary\na_b{quantile=\"0.5\"} 1\na_b_count 2\na_b_sum 1\na_b_created 7\n# EOF\n",
+        "# TYPE \"a.b\" stateset\n{\"a.b\",\"a.b\"=\"x\"} 1\n# TYPE b_total gauge\nb_total 1\n# EOF\n",
+    ])
 }
 
 proptest! {
@@ -336,13 +293,20 @@ proptest! {
         one in dump(),
         two in dump(),
         three in dump(),
+        four in openmetrics_dump(),
         wide in any::<bool>(),
+        dotted in any::<bool>(),
         honor in any::<bool>(),
     ) {
-        let keys = ["i=\"1\"", if wide { "i=\"1\",j=\"1\"" } else { "i=\"2\"" }, "k=\"3\""];
-        let texts = [&one, &two, &three];
+        let keys = [
+            "i=\"1\"",
+            if wide { "i=\"1\",j=\"1\"" } else { "i=\"2\"" },
+            if dotted { "\"x.y\"=\"3\"" } else { "k=\"3\"" },
+            "i=\"1\",m=\"4\"",
+        ];
+        let texts = [one.as_str(), two.as_str(), three.as_str(), four];
         let config = CacheConfig { honor_labels: honor, ..CacheConfig::default() };
-        let origins: Vec<(&str, &str)> = keys.iter().zip(texts).map(|(k, t)| (*k, t.as_str())).collect();
+        let origins: Vec<(&str, &str)> = keys.into_iter().zip(texts).collect();
         let view = view(config, &origins);
         for format in [Format::Text004, TEXT, OM, Format::OpenMetrics001] {
             let (text, summary) = write(std::slice::from_ref(&view), format);
@@ -356,7 +320,8 @@ proptest! {
             if format.utf8() && !honor && lost == 0 {
                 let mut expected = Vec::new();
                 for (key, text) in &origins {
-                    expected.extend(series(&strict(TEXT, text), key));
+                    let read_as = if text.ends_with("# EOF\n") { OM } else { TEXT };
+                    expected.extend(series(&strict(read_as, text), key));
                 }
                 let expected: BTreeSet<Series> = expected.into_iter().collect();
                 prop_assert!(written.iter().all(|s| expected.contains(s)), "{:?}\n{:?}", written, expected);

@@ -19,10 +19,7 @@ pub(crate) struct Interval {
 impl Interval {
     /// What an earlier owner knew.
     pub(crate) fn known(last: UnixMs, interval: Option<i64>) -> Interval {
-        Interval {
-            last: Some(last),
-            gaps: interval.into_iter().collect(),
-        }
+        Interval { last: Some(last), gaps: interval.into_iter().collect() }
     }
 
     pub(crate) fn observe(&mut self, time: UnixMs) {
@@ -70,19 +67,11 @@ mod tests {
             // One outage of an hour does not count.
             (vec![0, 60_000, 3_660_000, 3_720_000], Some(60_000), 180_000),
             // A repeat and a late dump do not count.
-            (
-                vec![0, 60_000, 60_000, 50_000, 120_000],
-                Some(60_000),
-                180_000,
-            ),
+            (vec![0, 60_000, 60_000, 50_000, 120_000], Some(60_000), 180_000),
             // The clock was set back by an hour.
             (vec![3_600_000, 0, 60_000], Some(60_000), 180_000),
             // A new pace is taken over.
-            (
-                vec![0, 1000, 2000, 3000, 63_000, 123_000, 183_000],
-                Some(60_000),
-                180_000,
-            ),
+            (vec![0, 1000, 2000, 3000, 63_000, 123_000, 183_000], Some(60_000), 180_000),
         ] {
             let mut observed = Interval::default();
             times.iter().for_each(|t| observed.observe(*t));

@@ -15,11 +15,7 @@ pub(crate) struct Chunks<'k> {
 
 impl<'k> Chunks<'k> {
     pub(crate) fn new(sink: &'k mut dyn FnMut(Bytes) -> ControlFlow<()>) -> Chunks<'k> {
-        Chunks {
-            buffer: Vec::new(),
-            sink,
-            handed_on: 0,
-        }
+        Chunks { buffer: Vec::new(), sink, handed_on: 0 }
     }
 
     /// Where lines are appended; call [`Chunks::line_done`] after each.

@@ -4,13 +4,7 @@ use std::io::Write;
 use crate::labels::{escape_value, is_legacy_metric_name};
 
 /// Appends `name{injected,labels} value`, or `{"näme",injected,labels} value`.
-pub(super) fn push_series(
-    out: &mut Vec<u8>,
-    name: &str,
-    injected: &str,
-    labels: &str,
-    value: &str,
-) {
+pub(super) fn push_series(out: &mut Vec<u8>, name: &str, injected: &str, labels: &str, value: &str) {
     let legacy = is_legacy_metric_name(name);
     if legacy {
         out.extend_from_slice(name.as_bytes());
@@ -73,12 +67,7 @@ mod tests {
             ("a", "", "y=\"2\"", "a{y=\"2\"} 1"),
             ("a", "x=\"1\"", "y=\"2\"", "a{x=\"1\",y=\"2\"} 1"),
             ("a.b", "", "", "{\"a.b\"} 1"),
-            (
-                "a\"b",
-                "x=\"1\"",
-                "y=\"2\"",
-                "{\"a\\\"b\",x=\"1\",y=\"2\"} 1",
-            ),
+            ("a\"b", "x=\"1\"", "y=\"2\"", "{\"a\\\"b\",x=\"1\",y=\"2\"} 1"),
         ] {
             let mut out = Vec::new();
             push_series(&mut out, name, injected, labels, "1");

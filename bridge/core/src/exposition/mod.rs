@@ -24,12 +24,13 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use crate::merge::{Conflicts, Output, Part, Plan, Select, Sources};
+use crate::merge::{ConflictKind, Conflicts, Output, Part, Plan, Select, Sources, origin_name};
 use crate::store::StoredSample;
 use chunks::Chunks;
 use seen::Seen;
 
 pub use chunks::CHUNK_BYTES;
+pub(crate) use openmetrics::keyword;
 
 /// An exposition format that this bridge writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,12 +56,8 @@ impl Format {
     pub fn content_type(self) -> &'static str {
         match self {
             Format::Text004 => "text/plain; version=0.0.4; charset=utf-8",
-            Format::Text100 { utf8: true } => {
-                "text/plain; version=1.0.0; charset=utf-8; escaping=allow-utf-8"
-            }
-            Format::Text100 { utf8: false } => {
-                "text/plain; version=1.0.0; charset=utf-8; escaping=underscores"
-            }
+            Format::Text100 { utf8: true } => "text/plain; version=1.0.0; charset=utf-8; escaping=allow-utf-8",
+            Format::Text100 { utf8: false } => "text/plain; version=1.0.0; charset=utf-8; escaping=underscores",
             Format::OpenMetrics001 => "application/openmetrics-text; version=0.0.1; charset=utf-8",
             Format::OpenMetrics100 { utf8: true } => {
                 "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8"
@@ -78,10 +75,7 @@ impl Format {
 
     /// Whether names beyond the legacy grammar are quoted rather than escaped.
     pub fn utf8(self) -> bool {
-        matches!(
-            self,
-            Format::Text100 { utf8: true } | Format::OpenMetrics100 { utf8: true }
-        )
+        matches!(self, Format::Text100 { utf8: true } | Format::OpenMetrics100 { utf8: true })
     }
 }
 
@@ -103,21 +97,10 @@ pub struct Summary {
 /// Writes the sources in a format. The sink gets chunks of about [`CHUNK_BYTES`], in
 /// order; when it breaks, nothing more is written. Blocks as long as the sink does, and
 /// holds immutable dumps only.
-pub fn write(
-    sources: &Sources,
-    format: Format,
-    sink: &mut dyn FnMut(Bytes) -> ControlFlow<()>,
-) -> Summary {
+pub fn write(sources: &Sources, format: Format, sink: &mut dyn FnMut(Bytes) -> ControlFlow<()>) -> Summary {
     let mut plan = Plan::new(sources, format);
     let outputs = std::mem::take(&mut plan.outputs);
-    let mut writer = Writer {
-        sources,
-        plan,
-        format,
-        chunks: Chunks::new(sink),
-        families: 0,
-        samples: 0,
-    };
+    let mut writer = Writer { sources, plan, format, chunks: Chunks::new(sink), families: 0, samples: 0 };
     let mut flow = outputs.iter().try_for_each(|output| writer.family(output));
     if flow.is_continue() {
         if format.is_openmetrics() {
@@ -225,12 +208,7 @@ impl Writer<'_, '_> {
             self.left_out(output, source, sample);
             return ControlFlow::Continue(());
         };
-        let plain = StoredSample {
-            name: &name,
-            injected: &injected,
-            labels: &labels,
-            ..*sample
-        };
+        let plain = StoredSample { name: &name, injected: &injected, labels: &labels, ..*sample };
         if !seen.admits(&plain, Some(sample), source, true) {
             self.left_out(output, source, sample);
             return ControlFlow::Continue(());
@@ -249,9 +227,9 @@ impl Writer<'_, '_> {
     }
 
     fn left_out(&mut self, output: &Output<'_>, source: u32, sample: &StoredSample<'_>) {
-        let key = &self.sources.all[source as usize].key;
+        let key = origin_name(self.sources, source);
         let conflicts = &mut self.plan.conflicts;
-        conflicts.add(crate::merge::ConflictKind::Series, &output.name, || {
+        conflicts.add(ConflictKind::Series, &output.name, || {
             let series = format!("{}{{{}}}", sample.name, sample.labels);
             format!("{series} of {key} was written already for another series: left out")
         });

@@ -8,7 +8,8 @@ use crate::store::StoredSample;
 /// What ends every exposition.
 pub(super) const END: &[u8] = b"# EOF\n";
 
-fn keyword(kind: MetricType) -> &'static str {
+/// The TYPE keyword.
+pub(crate) fn keyword(kind: MetricType) -> &'static str {
     match kind {
         MetricType::Counter => "counter",
         MetricType::Gauge => "gauge",
@@ -53,27 +54,13 @@ fn push_metadata(out: &mut Vec<u8>, keyword: &str, name: &str, text: &str) {
 
 /// Timestamps are seconds. An exemplar is written where the format has a place for it:
 /// at a counter's total and at buckets.
-pub(super) fn push_sample(
-    out: &mut Vec<u8>,
-    family: &Output<'_>,
-    sample: &StoredSample<'_>,
-    utf8: bool,
-) {
-    push_series(
-        out,
-        sample.name,
-        sample.injected,
-        sample.labels,
-        sample.value,
-    );
+pub(super) fn push_sample(out: &mut Vec<u8>, family: &Output<'_>, sample: &StoredSample<'_>, utf8: bool) {
+    push_series(out, sample.name, sample.injected, sample.labels, sample.value);
     if let Some(ms) = sample.timestamp {
         out.push(b' ');
         push_seconds(out, ms);
     }
-    if let Some(exemplar) = sample
-        .exemplar
-        .filter(|e| has_place(family, sample, e, utf8))
-    {
+    if let Some(exemplar) = sample.exemplar.filter(|e| has_place(family, sample, e, utf8)) {
         out.extend_from_slice(b" # ");
         out.extend_from_slice(exemplar.as_bytes());
     }

@@ -5,13 +5,15 @@ use super::Format;
 use crate::merge::{Compare, Output};
 use crate::model::MetricType;
 use crate::store::StoredSample;
-use crate::store::pairs::identity;
+use crate::store::pairs::{identity, spelled};
 
-/// The series of one family written so far. Of a histogram or summary the unit is the
-/// whole label set: half of one origin's and half of another's would be a mix (G3).
+/// The series of one family written so far. Of a histogram, summary or stateset the unit
+/// is the whole label set: half of one origin's and half of another's would be a mix (G3).
 pub(super) struct Seen {
     compare: Compare,
     kind: MetricType,
+    /// A stateset's states are told apart by this label.
+    state: String,
     grouped: bool,
     owners: HashMap<Box<str>, Owner>,
 }
@@ -26,13 +28,15 @@ struct Owner {
 impl Seen {
     pub(super) fn new(output: &Output<'_>, format: Format) -> Seen {
         let grouped = match output.kind {
-            MetricType::Histogram | MetricType::GaugeHistogram | MetricType::Summary => true,
+            MetricType::Histogram | MetricType::GaugeHistogram => true,
+            MetricType::Summary | MetricType::StateSet => true,
             MetricType::Counter => format.is_openmetrics(),
             _ => false,
         };
         Seen {
             compare: output.compare,
             kind: output.kind,
+            state: spelled(&output.name).into_owned(),
             grouped,
             owners: HashMap::new(),
         }
@@ -53,30 +57,27 @@ impl Seen {
         }
         if !self.grouped {
             let key = identity(sample.name, &[sample.injected, sample.labels], None);
-            let owner = Owner {
-                source,
-                original: None,
-            };
+            let owner = Owner { source, original: None };
             return self.owners.insert(key, owner).is_none();
         }
         let own = self.own_label(sample.name);
         let group = |s: &StoredSample<'_>| identity("", &[s.injected, s.labels], own);
-        let owner = Owner {
-            source,
-            original: original.map(group),
-        };
-        *self.owners.entry(group(sample)).or_insert_with(|| Owner {
-            source,
-            original: original.map(group),
-        }) == owner
+        let (key, original) = (group(sample), original.map(group));
+        let owner = Owner { source, original };
+        match self.owners.get(&key) {
+            Some(known) => *known == owner,
+            None => {
+                self.owners.insert(key, owner);
+                true
+            }
+        }
     }
 
-    fn own_label(&self, name: &str) -> Option<&'static str> {
+    fn own_label(&self, name: &str) -> Option<&str> {
         match self.kind {
             MetricType::Summary => Some("quantile"),
-            MetricType::Histogram | MetricType::GaugeHistogram if name.ends_with("_bucket") => {
-                Some("le")
-            }
+            MetricType::StateSet => Some(&self.state),
+            MetricType::Histogram | MetricType::GaugeHistogram if name.ends_with("_bucket") => Some("le"),
             _ => None,
         }
     }

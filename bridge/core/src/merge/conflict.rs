@@ -19,12 +19,8 @@ pub enum ConflictKind {
 
 impl ConflictKind {
     /// Every kind, for metrics that must exist before the first conflict.
-    pub const ALL: [ConflictKind; 4] = [
-        ConflictKind::Type,
-        ConflictKind::Help,
-        ConflictKind::Name,
-        ConflictKind::Series,
-    ];
+    pub const ALL: [ConflictKind; 4] =
+        [ConflictKind::Type, ConflictKind::Help, ConflictKind::Name, ConflictKind::Series];
 
     /// The label value.
     pub fn as_str(self) -> &'static str {
@@ -80,19 +76,10 @@ impl Conflicts {
         self.counts.iter().all(|n| *n == 0)
     }
 
-    pub(crate) fn add(
-        &mut self,
-        kind: ConflictKind,
-        family: &str,
-        detail: impl FnOnce() -> String,
-    ) {
+    pub(crate) fn add(&mut self, kind: ConflictKind, family: &str, detail: impl FnOnce() -> String) {
         self.counts[kind as usize] += 1;
         if self.first.len() < Conflicts::KEPT {
-            self.first.push(Conflict {
-                kind,
-                family: family.to_owned(),
-                detail: detail(),
-            });
+            self.first.push(Conflict { kind, family: family.to_owned(), detail: detail() });
         }
     }
 }

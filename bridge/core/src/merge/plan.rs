@@ -4,12 +4,12 @@
 //! with its type, or cut into one family per sample name where a type cannot be kept
 //! (the rules are those of [`crate::merge`]). Outputs come out of that, by written name.
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
-use super::{ConflictKind, Conflicts, Source, Sources};
-use crate::exposition::{Format, escape};
+use super::merged::{Form, Merged};
+use super::{ConflictKind, Conflicts, Sources};
+use crate::exposition::{Format, escape, keyword};
 use crate::model::MetricType;
-use crate::store::FamilyRef;
 
 /// All outputs, sorted by name.
 pub(crate) struct Plan<'s> {
@@ -53,35 +53,6 @@ pub(crate) enum Compare {
     Everybody,
 }
 
-/// The families of one name over all sources.
-pub(crate) struct Merged<'s> {
-    name: Cow<'s, str>,
-    kind: MetricType,
-    /// The first source that disagreed on the type.
-    type_conflict: Option<(u32, MetricType)>,
-    help: Option<&'s str>,
-    /// The source that disagreed on HELP or UNIT.
-    help_conflict: Option<u32>,
-    unit: Option<&'s str>,
-    /// Two names that became one by escaping.
-    mixed_names: bool,
-    openmetrics: bool,
-    utf8: bool,
-    overridden: bool,
-    /// Source and family of each, in the sources' order.
-    pub(crate) members: Vec<(u32, u32)>,
-    form: Form,
-}
-
-/// How a merged family is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    /// As one family of this type.
-    Whole(MetricType),
-    /// Each sample name as a family of this type.
-    Cut(MetricType),
-}
-
 impl<'s> Plan<'s> {
     /// Plans an exposition of the sources in a format.
     pub(crate) fn new(sources: &'s Sources, format: Format) -> Plan<'s> {
@@ -93,11 +64,7 @@ impl<'s> Plan<'s> {
         }
         cut_clashing(&mut merged, sources, format, &mut conflicts);
         let outputs = outputs(&merged, sources, format, &mut conflicts);
-        Plan {
-            outputs,
-            conflicts,
-            merged,
-        }
+        Plan { outputs, conflicts, merged }
     }
 }
 
@@ -128,267 +95,59 @@ fn narrow(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
 }
 
-/// The type that both may be written with.
-fn unify(a: MetricType, b: MetricType) -> Option<MetricType> {
-    use MetricType::{Gauge, Info, StateSet};
-    if a == b {
-        return Some(a);
-    }
-    let gauge = |kind| matches!(kind, Gauge | Info | StateSet);
-    (gauge(a) && gauge(b)).then_some(Gauge)
-}
-
-impl<'s> Merged<'s> {
-    fn new(name: Cow<'s, str>, family: &FamilyRef<'s>, place: (u32, u32)) -> Merged<'s> {
-        Merged {
-            name,
-            kind: family.kind,
-            type_conflict: None,
-            help: family.help,
-            help_conflict: None,
-            unit: family.unit,
-            mixed_names: false,
-            openmetrics: family.traits.openmetrics,
-            utf8: family.traits.utf8,
-            overridden: family.traits.overridden,
-            members: vec![place],
-            form: Form::Cut(MetricType::Unknown),
-        }
-    }
-
-    fn join(&mut self, family: &FamilyRef<'s>, place: (u32, u32), sources: &'s Sources) {
-        match unify(self.kind, family.kind) {
-            Some(kind) => self.kind = kind,
-            None if self.type_conflict.is_none() => {
-                self.type_conflict = Some((place.0, family.kind));
-            }
-            None => {}
-        }
-        let unit_differs = family.unit.is_some() && self.unit.is_some() && self.unit != family.unit;
-        let help_differs = family.help.is_some() && self.help.is_some() && self.help != family.help;
-        if (help_differs || unit_differs) && self.help_conflict.is_none() {
-            self.help_conflict = Some(place.0);
-        }
-        self.help = self.help.or(family.help);
-        // An empty unit is written nowhere and agrees with nobody.
-        self.unit = if unit_differs {
-            Some("")
-        } else {
-            self.unit.or(family.unit)
-        };
-        let first = sources.all[self.members[0].0 as usize]
-            .dump
-            .family(self.members[0].1 as usize);
-        self.mixed_names |= first.is_some_and(|f| f.name != family.name);
-        self.openmetrics &= family.traits.openmetrics;
-        self.utf8 |= family.traits.utf8;
-        self.overridden |= family.traits.overridden;
-        self.members.push(place);
-    }
-
-    fn first_form(&self, format: Format) -> Form {
-        use MetricType::{Counter, Gauge, GaugeHistogram, Info, StateSet, Unknown};
-        if self.type_conflict.is_some() || self.mixed_names || self.kind == Unknown {
-            return Form::Cut(Unknown);
-        }
-        if !format.is_openmetrics() {
-            return match self.kind {
-                Info | StateSet => Form::Whole(Gauge),
-                GaugeHistogram => Form::Cut(Gauge),
-                kind => Form::Whole(kind),
-            };
-        }
-        let named = match self.kind {
-            // `a_total_total`: readers differ on which of the two belongs to the name.
-            Counter => has_base(&self.name, "_total") && !self.name.ends_with("_total_total"),
-            Info => has_base(&self.name, "_info"),
-            _ => true,
-        };
-        match named && (self.openmetrics || self.kind == Gauge) {
-            true => Form::Whole(self.kind),
-            false => Form::Cut(Unknown),
-        }
-    }
-
-    fn report(&self, sources: &Sources, conflicts: &mut Conflicts) {
-        let first = origin(sources, self.members[0].0);
-        if let Some((other, kind)) = self.type_conflict {
-            conflicts.add(ConflictKind::Type, &self.name, || {
-                let other = origin(sources, other);
-                format!(
-                    "{first} says {:?}, {other} says {kind:?}: written without a type",
-                    self.kind
-                )
-            });
-        }
-        if let Some(other) = self.help_conflict {
-            conflicts.add(ConflictKind::Help, &self.name, || {
-                let other = origin(sources, other);
-                format!(
-                    "HELP or UNIT of {first} and {other} differ: the first one's HELP is written"
-                )
-            });
-        }
-        if self.mixed_names {
-            conflicts.add(ConflictKind::Name, &self.name, || {
-                "several names become this one when escaped: written without a type".to_owned()
-            });
-        }
-    }
-
-    /// The name without the suffix that its type brings in OpenMetrics; for `_created`
-    /// in either format.
-    fn base(&self, kind: MetricType) -> &str {
-        match kind {
-            MetricType::Counter => self.name.strip_suffix("_total").unwrap_or(&self.name),
-            MetricType::Info => self.name.strip_suffix("_info").unwrap_or(&self.name),
-            _ => &self.name,
-        }
-    }
-
-    /// Every distinct written sample name of the members.
-    fn sample_names(&self, sources: &'s Sources, format: Format) -> BTreeSet<Cow<'s, str>> {
-        let mut names = BTreeSet::new();
-        for (s, f) in &self.members {
-            let Some(family) = sources.all[*s as usize].dump.family(*f as usize) else {
-                continue;
-            };
-            names.extend(family.sample_names().map(|n| format.metric_name(n)));
-        }
-        names
-    }
-
-    /// The name of its `_created` samples, if the text format must write them apart.
-    fn created_apart(&self, sources: &Sources, format: Format) -> Option<String> {
-        let Form::Whole(kind) = self.form else {
-            return None;
-        };
-        if format.is_openmetrics() || matches!(kind, MetricType::Gauge) {
-            return None;
-        }
-        let created = format!("{}_created", self.base(kind));
-        let has = self.members.iter().any(|(s, f)| {
-            let family = sources.all[*s as usize].dump.family(*f as usize);
-            family.is_some_and(|f| {
-                f.sample_names()
-                    .any(|n| format.metric_name(n) == created.as_str())
-            })
-        });
-        has.then_some(created)
-    }
-
-    /// The names that a family of several sample names claims for itself alone.
-    fn claims(&self, format: Format) -> Vec<String> {
-        use MetricType::{Counter, GaugeHistogram, Histogram, Info, Summary};
-        let Form::Whole(kind) = self.form else {
-            return Vec::new();
-        };
-        let suffixes: &[&str] = match (format.is_openmetrics(), kind) {
-            (false, Histogram) => &["", "_bucket", "_sum", "_count"],
-            (false, Summary) => &["", "_sum", "_count"],
-            (true, Counter) => &["", "_total", "_created"],
-            (true, Histogram) => &["", "_bucket", "_sum", "_count", "_created"],
-            (true, Summary) => &["", "_sum", "_count", "_created"],
-            (true, GaugeHistogram) => &["", "_bucket", "_gsum", "_gcount"],
-            (true, Info) => &["", "_info"],
-            _ => &[],
-        };
-        let base = self.base(kind);
-        suffixes.iter().map(|s| format!("{base}{s}")).collect()
-    }
-
-    fn compare(&self, sources: &Sources, format: Format) -> Compare {
-        if self.utf8 && !format.utf8() {
-            return Compare::Everybody;
-        }
-        if self.members.len() < 2 {
-            return Compare::Nobody;
-        }
-        let bare = |(s, _): &(u32, u32)| sources.all[*s as usize].labels.is_empty();
-        if self.overridden || self.members.iter().any(bare) {
-            return Compare::Everybody;
-        }
-        let suspects = self
-            .members
-            .iter()
-            .filter(|(s, _)| sources.suspects[*s as usize]);
-        match suspects.count() < 2 {
-            true => Compare::Nobody,
-            false => Compare::Suspects,
-        }
-    }
-}
-
-fn has_base(name: &str, suffix: &str) -> bool {
-    name.strip_suffix(suffix)
-        .is_some_and(|base| !base.is_empty())
-}
-
-fn origin(sources: &Sources, source: u32) -> &str {
-    match sources.all.get(source as usize) {
-        Some(Source { key, .. }) if !key.is_empty() => key,
-        _ => "the bridge",
-    }
-}
-
-/// Cuts every family that has a written name in common with one of several samples.
-fn cut_clashing(
-    merged: &mut [Merged<'_>],
-    sources: &Sources,
-    format: Format,
-    conflicts: &mut Conflicts,
-) {
-    let mut owners: HashMap<String, Vec<usize>> = HashMap::new();
+/// Cuts every family of several sample names that has one of them in common with another
+/// family. A family of one name needs no cutting: where it meets a part of a cut one,
+/// [`join_same_names`] takes its type.
+fn cut_clashing(merged: &mut [Merged<'_>], sources: &Sources, format: Format, conflicts: &mut Conflicts) {
+    let mut owners: BTreeMap<String, Vec<(usize, bool)>> = BTreeMap::new();
     for (i, family) in merged.iter().enumerate() {
-        for name in family.claims(format) {
-            owners.entry(name).or_default().push(i);
+        for (name, counted) in family.claims(format) {
+            owners.entry(name).or_default().push((i, counted));
         }
     }
-    let mut clashing: BTreeMap<usize, (String, usize)> = BTreeMap::new();
-    let mut clash = |name: &str, a: usize, b: usize| {
-        clashing.entry(a).or_insert_with(|| (name.to_owned(), b));
-        clashing.entry(b).or_insert_with(|| (name.to_owned(), a));
+    if owners.is_empty() {
+        return;
+    }
+    let mut clashing: BTreeMap<usize, Clash> = BTreeMap::new();
+    let mut clash = |(cut, counted): (usize, bool), other: usize, name: &str| {
+        let known = clashing.entry(cut).or_insert_with(|| Clash { name: name.to_owned(), other, counted });
+        known.counted |= counted;
     };
     for (name, claimants) in &owners {
-        for other in claimants.iter().skip(1) {
-            clash(name, claimants[0], *other);
+        for (i, mine) in claimants.iter().enumerate() {
+            let other = if i == 0 { claimants.get(1) } else { claimants.first() };
+            if let Some((other, _)) = other {
+                clash(*mine, *other, name);
+            }
         }
     }
     for (i, family) in merged.iter().enumerate() {
         for name in family.simple_names(sources, format) {
-            for other in owners.get(name.as_ref()).into_iter().flatten() {
-                if *other != i {
-                    clash(&name, i, *other);
+            for owner in owners.get(name.as_ref()).into_iter().flatten() {
+                if owner.0 != i {
+                    clash(*owner, i, &name);
                 }
             }
         }
     }
-    for (i, (sample, other)) in clashing {
-        let other = merged[other].name.clone().into_owned();
-        conflicts.add(ConflictKind::Name, &merged[i].name, || {
-            format!("has the name {sample} in common with {other}: both written without a type")
-        });
+    for (i, clash) in clashing {
+        if clash.counted {
+            let other = merged[clash.other].name.clone().into_owned();
+            conflicts.add(ConflictKind::Name, &merged[i].name, || {
+                let name = clash.name;
+                format!("has the name {name} in common with {other}: written without a type")
+            });
+        }
         merged[i].form = Form::Cut(MetricType::Unknown);
     }
 }
 
-impl<'s> Merged<'s> {
-    /// The written names that it would share with a family of the same name.
-    fn simple_names(&self, sources: &'s Sources, format: Format) -> Vec<Cow<'s, str>> {
-        match self.form {
-            Form::Cut(_) => self.sample_names(sources, format).into_iter().collect(),
-            Form::Whole(_) if !self.claims(format).is_empty() => {
-                let created = self.created_apart(sources, format);
-                created.map(Cow::Owned).into_iter().collect()
-            }
-            Form::Whole(_) => {
-                let created = self.created_apart(sources, format);
-                std::iter::once(self.name.clone())
-                    .chain(created.map(Cow::Owned))
-                    .collect()
-            }
-        }
-    }
+/// Why a family is cut.
+struct Clash {
+    name: String,
+    other: usize,
+    /// The origins disagree; not only OpenMetrics' rules.
+    counted: bool,
 }
 
 fn outputs<'s>(
@@ -439,19 +198,6 @@ fn outputs<'s>(
     join_same_names(all, conflicts)
 }
 
-impl<'s> Merged<'s> {
-    fn written_name(&self, kind: MetricType, format: Format) -> Cow<'s, str> {
-        if !format.is_openmetrics() {
-            return self.name.clone();
-        }
-        let length = self.base(kind).len();
-        match &self.name {
-            Cow::Borrowed(name) => Cow::Borrowed(&name[..length]),
-            Cow::Owned(name) => Cow::Owned(name[..length].to_owned()),
-        }
-    }
-}
-
 /// Simple families of one written name (`foo_count` of a cut histogram, `foo_count` of
 /// another origin) become one.
 fn join_same_names<'s>(all: Vec<Output<'s>>, conflicts: &mut Conflicts) -> Vec<Output<'s>> {
@@ -464,10 +210,8 @@ fn join_same_names<'s>(all: Vec<Output<'s>>, conflicts: &mut Conflicts) -> Vec<O
         if last.kind != output.kind {
             if last.kind != MetricType::Unknown && output.kind != MetricType::Unknown {
                 conflicts.add(ConflictKind::Type, &output.name, || {
-                    format!(
-                        "is {:?} and {:?}: written without a type",
-                        last.kind, output.kind
-                    )
+                    let (one, other) = (keyword(last.kind), keyword(output.kind));
+                    format!("is {one} and {other}: written without a type")
                 });
             }
             last.kind = MetricType::Unknown;

@@ -31,15 +31,8 @@ pub(super) fn find(sources: &[Source]) -> Vec<bool> {
     for (i, (names, members)) in groups.iter().enumerate() {
         mark_twins(sources, names, members, &mut suspects);
         for (others, other_members) in groups.iter().skip(i + 1) {
-            let common: Vec<&str> = names
-                .iter()
-                .filter(|n| others.contains(n))
-                .copied()
-                .collect();
-            let mine: HashSet<_> = members
-                .iter()
-                .map(|m| project(&sources[*m], &common))
-                .collect();
+            let common: Vec<&str> = names.iter().filter(|n| others.contains(n)).copied().collect();
+            let mine: HashSet<_> = members.iter().map(|m| project(&sources[*m], &common)).collect();
             let mut shared = HashSet::new();
             for other in other_members {
                 let values = project(&sources[*other], &common);
@@ -60,9 +53,7 @@ pub(super) fn find(sources: &[Source]) -> Vec<bool> {
 fn mark_twins(sources: &[Source], names: &[&str], members: &[usize], suspects: &mut [bool]) {
     let mut first: HashMap<Vec<&str>, usize> = HashMap::new();
     for member in members {
-        let known = *first
-            .entry(project(&sources[*member], names))
-            .or_insert(*member);
+        let known = *first.entry(project(&sources[*member], names)).or_insert(*member);
         if known != *member {
             suspects[known] = true;
             suspects[*member] = true;
@@ -71,8 +62,5 @@ fn mark_twins(sources: &[Source], names: &[&str], members: &[usize], suspects: &
 }
 
 fn project<'a>(source: &'a Source, names: &[&str]) -> Vec<&'a str> {
-    names
-        .iter()
-        .map(|name| source.labels.get(name).unwrap_or(""))
-        .collect()
+    names.iter().map(|name| source.labels.get(name).unwrap_or("")).collect()
 }

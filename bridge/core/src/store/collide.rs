@@ -30,15 +30,14 @@ pub(super) struct Met<'t> {
     pub(super) injected: u32,
     /// Whether anything met.
     pub(super) collided: bool,
+    /// Whether a label's name is beyond the legacy grammar.
+    pub(super) quoted: bool,
 }
 
 impl<'o> Collider<'o> {
     pub(super) fn new(origin: &'o Labels, honor_labels: bool, fixed: &Labels) -> Collider<'o> {
         let names: Vec<&str> = origin.iter().map(|(name, _)| name).collect();
-        let honored = names
-            .iter()
-            .map(|name| honor_labels && fixed.get(name).is_none())
-            .collect();
+        let honored = names.iter().map(|name| honor_labels && fixed.get(name).is_none()).collect();
         Collider {
             names,
             canonical: origin.canonical(),
@@ -58,13 +57,13 @@ impl<'o> Collider<'o> {
     }
 
     pub(super) fn meet<'t>(&mut self, labels: &'t str) -> Met<'t> {
-        let untouched = || Met {
-            labels: Cow::Borrowed(labels),
-            injected: 0,
-            collided: false,
-        };
-        if self.names.is_empty() || !pairs(labels).any(|p| self.place(&p.name()).is_some()) {
-            return untouched();
+        let (mut collided, mut quoted) = (false, false);
+        for pair in pairs(labels) {
+            quoted |= pair.quoted();
+            collided |= self.place(&pair.name()).is_some();
+        }
+        if !collided {
+            return Met { labels: Cow::Borrowed(labels), injected: 0, collided, quoted };
         }
         let body: Vec<Pair<'_>> = pairs(labels).collect();
         let mut left_out = Vec::new();
@@ -87,20 +86,11 @@ impl<'o> Collider<'o> {
         }
         self.rename(&body, &mut kept, renamed);
         let text: Vec<Cow<'_, str>> = kept.into_iter().flatten().collect();
-        Met {
-            labels: Cow::Owned(text.join(",")),
-            injected: self.variant(left_out),
-            collided: true,
-        }
+        Met { labels: Cow::Owned(text.join(",")), injected: self.variant(left_out), collided, quoted }
     }
 
     /// Gives each label of `renamed` the first free `exported_…` name.
-    fn rename<'t>(
-        &self,
-        body: &[Pair<'t>],
-        kept: &mut [Option<Cow<'t, str>>],
-        mut renamed: Vec<usize>,
-    ) {
+    fn rename<'t>(&self, body: &[Pair<'t>], kept: &mut [Option<Cow<'t, str>>], mut renamed: Vec<usize>) {
         renamed.sort_by_key(|i| body[*i].name().len());
         let mut given: Vec<String> = Vec::new();
         for i in renamed {
@@ -136,11 +126,8 @@ impl<'o> Collider<'o> {
         if let Some(known) = self.known.get(&left_out) {
             return *known;
         }
-        let text: Vec<&str> = pairs(self.canonical)
-            .enumerate()
-            .filter(|(i, _)| !left_out.contains(i))
-            .map(|(_, p)| p.text)
-            .collect();
+        let text: Vec<&str> =
+            pairs(self.canonical).enumerate().filter(|(i, _)| !left_out.contains(i)).map(|(_, p)| p.text).collect();
         // At most one variant per sample, so that a u32 holds them all.
         let index = u32::try_from(self.variants.len()).unwrap_or(u32::MAX);
         self.variants.push(text.join(",").into_boxed_str());

@@ -15,17 +15,12 @@ use crate::model::{Family, MetricType, Sample};
 /// The families with every `_created` gauge at home that has one.
 pub(super) fn bring_home<'p, 'a>(families: &'p [Family<'a>]) -> Vec<Cow<'p, Family<'a>>> {
     let mut all: Vec<Cow<'p, Family<'a>>> = families.iter().map(Cow::Borrowed).collect();
-    let strays: Vec<usize> = (0..families.len())
-        .filter(|i| is_stray(&families[*i]))
-        .collect();
+    let strays: Vec<usize> = (0..families.len()).filter(|i| is_stray(&families[*i])).collect();
     if strays.is_empty() {
         return all;
     }
-    let places: HashMap<&str, usize> = families
-        .iter()
-        .enumerate()
-        .map(|(i, family)| (family.name.as_ref(), i))
-        .collect();
+    let places: HashMap<&str, usize> =
+        families.iter().enumerate().map(|(i, family)| (family.name.as_ref(), i)).collect();
     let mut moved = Vec::new();
     for stray in strays {
         let created = &families[stray];
@@ -53,9 +48,7 @@ pub(super) fn bring_home<'p, 'a>(families: &'p [Family<'a>]) -> Vec<Cow<'p, Fami
 }
 
 fn is_stray(family: &Family<'_>) -> bool {
-    family.kind == MetricType::Gauge
-        && family.name.ends_with("_created")
-        && !family.samples.is_empty()
+    family.kind == MetricType::Gauge && family.name.ends_with("_created") && !family.samples.is_empty()
 }
 
 fn is_home(family: &Family<'_>, created: &Family<'_>) -> bool {
@@ -66,10 +59,7 @@ fn is_home(family: &Family<'_>, created: &Family<'_>) -> bool {
     };
     let is_time = |s: &Sample<'_>| matches!(s.value.parse::<f64>(), Ok(v) if v >= 0.0);
     let own = |s: &Sample<'_>| s.name.ends_with("_created");
-    counts
-        && family.help == created.help
-        && created.samples.iter().all(is_time)
-        && !family.samples.iter().any(own)
+    counts && family.help == created.help && created.samples.iter().all(is_time) && !family.samples.iter().any(own)
 }
 
 /// The family with each `_created` behind the last sample of its label set; `None` if
@@ -86,15 +76,11 @@ fn join<'a>(family: &Family<'a>, created: &Family<'a>) -> Option<Family<'a>> {
             return None;
         }
     }
-    let mut joined = Family {
-        samples: Vec::with_capacity(family.samples.len() + created.samples.len()),
-        ..without_samples(family)
-    };
+    let mut joined =
+        Family { samples: Vec::with_capacity(family.samples.len() + created.samples.len()), ..without_samples(family) };
     for (i, sample) in family.samples.iter().enumerate() {
         joined.samples.push(sample.clone());
-        joined
-            .samples
-            .extend(behind.get(&i).map(|s| Sample::clone(s)));
+        joined.samples.extend(behind.get(&i).map(|s| Sample::clone(s)));
     }
     Some(joined)
 }

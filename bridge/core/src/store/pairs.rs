@@ -2,7 +2,7 @@
 //! [`Sample::labels`](crate::model::Sample) carries it.
 use std::borrow::Cow;
 
-use crate::labels::unescape_value;
+use crate::labels::{escape_value, is_legacy_label_name, unescape_value};
 
 /// One label, still in the spelling of the exposition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,11 +63,15 @@ impl<'a> Iterator for Pairs<'a> {
         let value_end = closing_quote(rest, value_start)?;
         let end = value_end + 1;
         self.rest = rest.get(end + 1..).unwrap_or("");
-        Some(Pair {
-            text: &rest[..end],
-            raw_name: &rest[..name_end],
-            raw_value: &rest[value_start..value_end],
-        })
+        Some(Pair { text: &rest[..end], raw_name: &rest[..name_end], raw_value: &rest[value_start..value_end] })
+    }
+}
+
+/// A label name as canonical text spells it.
+pub(crate) fn spelled(name: &str) -> Cow<'_, str> {
+    match is_legacy_label_name(name) {
+        true => Cow::Borrowed(name),
+        false => Cow::Owned(format!("\"{}\"", escape_value(name))),
     }
 }
 
@@ -85,7 +89,7 @@ fn closing_quote(text: &str, from: usize) -> Option<usize> {
 
 /// What makes a series the same series: its labels sorted by name, empty ones left
 /// out (Prometheus' data model). `parts` are canonical texts that share no name; a
-/// label called `skip` is left out too.
+/// label spelled `skip` is left out too.
 pub(crate) fn identity(name: &str, parts: &[&str], skip: Option<&str>) -> Box<str> {
     let mut all: Vec<&str> = Vec::new();
     for part in parts {
@@ -115,23 +119,12 @@ mod tests {
         for (text, expected) in [
             ("", vec![]),
             (r#"a="b""#, vec![("a", "b")]),
-            (
-                r#"a="","b.c"="d,e=\"f\"""#,
-                vec![("a", ""), ("b.c", "d,e=\"f\"")],
-            ),
-            (
-                r#"a="\\",b="\\\"",c="\n""#,
-                vec![("a", "\\"), ("b", "\\\""), ("c", "\n")],
-            ),
+            (r#"a="","b.c"="d,e=\"f\"""#, vec![("a", ""), ("b.c", "d,e=\"f\"")]),
+            (r#"a="\\",b="\\\"",c="\n""#, vec![("a", "\\"), ("b", "\\\""), ("c", "\n")]),
             (r#""q\"=\\"="x",b="Ä""#, vec![("q\"=\\", "x"), ("b", "Ä")]),
         ] {
-            let read: Vec<_> = pairs(text)
-                .map(|p| (p.name().into_owned(), p.value().into_owned()))
-                .collect();
-            let expected: Vec<_> = expected
-                .into_iter()
-                .map(|(n, v)| (n.to_owned(), v.to_owned()))
-                .collect();
+            let read: Vec<_> = pairs(text).map(|p| (p.name().into_owned(), p.value().into_owned())).collect();
+            let expected: Vec<_> = expected.into_iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
             assert_eq!(read, expected, "{text}");
         }
     }
@@ -140,10 +133,7 @@ mod tests {
     fn order_and_empty_labels_do_not_tell_series_apart() {
         let one = identity("m", &[r#"a="1",b="2""#], None);
         assert_eq!(one, identity("m", &[r#"b="2""#, r#"c="",a="1""#], None));
-        assert_eq!(
-            one,
-            identity("m", &[r#"b="2""#, r#"c="3",a="1""#], Some("c"))
-        );
+        assert_eq!(one, identity("m", &[r#"b="2""#, r#"c="3",a="1""#], Some("c")));
         assert_ne!(one, identity("m", &[r#"a="1""#], None));
         assert_ne!(one, identity("n", &[r#"a="1",b="2""#], None));
     }

@@ -6,7 +6,7 @@
 //! (OpenMetrics 1.0.0, "Overall Structure" and "Metric types").
 use std::collections::HashSet;
 
-use super::pairs::{identity, pairs};
+use super::pairs::{identity, pairs, spelled};
 use crate::model::{MetricType, UnixMs};
 
 /// What the rules look at.
@@ -23,6 +23,10 @@ pub(super) fn fits(kind: MetricType, family: &str, lines: &[Line<'_>]) -> bool {
         MetricType::Gauge | MetricType::Unknown => true,
         MetricType::Info => lines.iter().all(|l| number(l.value) == Some(1.0)),
         MetricType::StateSet => stateset(family, lines),
+        // No series twice, so that every line is a label set of its own.
+        MetricType::Counter if lines.iter().all(|l| l.name == family) => {
+            lines.iter().all(|l| number(l.value).is_some_and(|v| v >= 0.0))
+        }
         _ => composite(kind, family, lines),
     }
 }
@@ -33,10 +37,11 @@ fn number(text: &str) -> Option<f64> {
 
 fn stateset(family: &str, lines: &[Line<'_>]) -> bool {
     let mut seen = Groups::default();
+    let own = spelled(family);
     lines.iter().all(|l| {
-        let state = pairs(l.labels).any(|p| p.name() == family);
+        let state = pairs(l.labels).any(|p| p.raw_name == own);
         let value = matches!(number(l.value), Some(v) if v == 0.0 || v == 1.0);
-        state && value && seen.enter(identity("", &[l.labels], Some(family)))
+        state && value && seen.enter(identity("", &[l.labels], Some(&own)))
     })
 }
 
@@ -87,10 +92,7 @@ fn composite(kind: MetricType, family: &str, lines: &[Line<'_>]) -> bool {
             if point.take().is_some_and(|p| !p.complete(kind)) || !groups.enter(group) {
                 return false;
             }
-            point = Some(Point {
-                timestamp: line.timestamp,
-                ..Point::default()
-            });
+            point = Some(Point { timestamp: line.timestamp, ..Point::default() });
         }
         let Some(current) = point.as_mut() else {
             return false;
@@ -139,8 +141,7 @@ impl Point {
             (MetricType::Histogram | MetricType::GaugeHistogram, "_bucket") => {
                 bound.is_some_and(|b| whole && self.bucket(b, value))
             }
-            (MetricType::Histogram | MetricType::Summary, "_count")
-            | (MetricType::GaugeHistogram, "_gcount") => {
+            (MetricType::Histogram | MetricType::Summary, "_count") | (MetricType::GaugeHistogram, "_gcount") => {
                 self.count = Some(value);
                 whole
             }
@@ -152,16 +153,14 @@ impl Point {
                 self.sum = Some(value);
                 !value.is_nan()
             }
-            (MetricType::Counter | MetricType::Histogram | MetricType::Summary, "_created") => {
-                counted
-            }
+            (MetricType::Counter | MetricType::Histogram | MetricType::Summary, "_created") => counted,
             _ => false,
         }
     }
 
     fn bucket(&mut self, bound: f64, value: f64) -> bool {
-        let ordered = self.last_bound.is_none_or(|last| last < bound)
-            && self.last_bucket.is_none_or(|last| last <= value);
+        let ordered =
+            self.last_bound.is_none_or(|last| last < bound) && self.last_bucket.is_none_or(|last| last <= value);
         self.negative_bound |= bound < 0.0;
         self.last_bound = Some(bound);
         self.last_bucket = Some(value);
@@ -172,9 +171,7 @@ impl Point {
         match kind {
             MetricType::Counter => self.main,
             MetricType::Summary => true,
-            MetricType::Histogram => {
-                self.buckets_agree() && self.sum.is_none_or(|_| !self.negative_bound)
-            }
+            MetricType::Histogram => self.buckets_agree() && self.sum.is_none_or(|_| !self.negative_bound),
             MetricType::GaugeHistogram => {
                 let negative_sum = self.sum.is_some_and(|sum| sum < 0.0);
                 self.buckets_agree() && (!negative_sum || self.negative_bound)
@@ -187,9 +184,7 @@ impl Point {
     fn buckets_agree(&self) -> bool {
         self.last_bound == Some(f64::INFINITY)
             && self.sum.is_some() == self.count.is_some()
-            && self
-                .count
-                .is_none_or(|count| Some(count) == self.last_bucket)
+            && self.count.is_none_or(|count| Some(count) == self.last_bucket)
     }
 }
 
@@ -204,12 +199,7 @@ mod tests {
             let (head, tail) = line.split_once(' ').unwrap_or((line, ""));
             let (name, labels) = head.split_once('{').unwrap_or((head, ""));
             let (value, timestamp) = tail.split_once(' ').unwrap_or((tail, ""));
-            lines.push(Line {
-                name,
-                labels: labels.trim_end_matches('}'),
-                value,
-                timestamp: timestamp.parse().ok(),
-            });
+            lines.push(Line { name, labels: labels.trim_end_matches('}'), value, timestamp: timestamp.parse().ok() });
         }
         fits(kind, family, &lines)
     }
@@ -219,101 +209,31 @@ mod tests {
         use MetricType::*;
         for (good, kind, family, text) in [
             (true, Counter, "a_total", "a_total 1\na_created 5"),
-            (
-                true,
-                Counter,
-                "a_total",
-                "a_total{x=\"1\"} 1\na_total{x=\"2\"} 0",
-            ),
+            (true, Counter, "a_total", "a_total{x=\"1\"} 1\na_total{x=\"2\"} 0"),
             (false, Counter, "a_total", "a_total -1"),
             (false, Counter, "a_total", "a_total NaN"),
             (false, Counter, "a_total", "a_created 1"),
-            (
-                false,
-                Counter,
-                "a_total",
-                "a_total{x=\"1\"} 1\na_total{x=\"2\"} 0\na_created{x=\"1\"} 3",
-            ),
+            (false, Counter, "a_total", "a_total{x=\"1\"} 1\na_total{x=\"2\"} 0\na_created{x=\"1\"} 3"),
             (true, Gauge, "a", "a NaN"),
             (true, Info, "a_info", "a_info{v=\"1\"} 1"),
             (false, Info, "a_info", "a_info{v=\"1\"} 2"),
             (true, StateSet, "a", "a{a=\"x\"} 1\na{a=\"y\"} 0"),
             (false, StateSet, "a", "a{b=\"x\"} 1"),
             (false, StateSet, "a", "a{a=\"x\"} 3"),
-            (
-                true,
-                Histogram,
-                "h",
-                "h_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_sum 3\nh_count 2",
-            ),
-            (
-                false,
-                Histogram,
-                "h",
-                "h_bucket{le=\"1\"} 1\nh_sum 3\nh_count 2",
-            ),
+            (true, Histogram, "h", "h_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_sum 3\nh_count 2"),
+            (false, Histogram, "h", "h_bucket{le=\"1\"} 1\nh_sum 3\nh_count 2"),
             (false, Histogram, "h", "h_sum 3\nh_count 2"),
-            (
-                false,
-                Histogram,
-                "h",
-                "h_bucket{le=\"+Inf\"} 2\nh_sum 3\nh_count 3",
-            ),
+            (false, Histogram, "h", "h_bucket{le=\"+Inf\"} 2\nh_sum 3\nh_count 3"),
             (false, Histogram, "h", "h_bucket{le=\"+Inf\"} 2\nh_sum 3"),
-            (
-                false,
-                Histogram,
-                "h",
-                "h_bucket{le=\"1\"} 3\nh_bucket{le=\"+Inf\"} 2\nh_sum 3\nh_count 2",
-            ),
-            (
-                false,
-                Histogram,
-                "h",
-                "h_bucket 1\nh_bucket{le=\"+Inf\"} 2\nh_sum 3\nh_count 2",
-            ),
-            (
-                false,
-                Histogram,
-                "h",
-                "h_bucket{le=\"-1\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_sum 3\nh_count 2",
-            ),
-            (
-                true,
-                GaugeHistogram,
-                "g",
-                "g_bucket{le=\"-1\"} 2\ng_bucket{le=\"+Inf\"} 2\ng_gcount 2\ng_gsum -1",
-            ),
-            (
-                true,
-                Summary,
-                "s",
-                "s{quantile=\"0.5\"} NaN\ns_sum 1\ns_count 2",
-            ),
-            (
-                false,
-                Summary,
-                "s",
-                "s{quantile=\"2\"} 1\ns_sum 1\ns_count 2",
-            ),
-            (
-                false,
-                Summary,
-                "s",
-                "s{quantile=\"0.5\"} 1\ns_sum -1\ns_count 2",
-            ),
-            (
-                false,
-                Summary,
-                "s",
-                "s{quantile=\"0.5\"} 1 1000\ns_sum 1\ns_count 2",
-            ),
-            (
-                true,
-                Summary,
-                "s",
-                "s{quantile=\"0.5\"} 1 1000\ns_sum 1 1000\ns_count 2 1000",
-            ),
+            (false, Histogram, "h", "h_bucket{le=\"1\"} 3\nh_bucket{le=\"+Inf\"} 2\nh_sum 3\nh_count 2"),
+            (false, Histogram, "h", "h_bucket 1\nh_bucket{le=\"+Inf\"} 2\nh_sum 3\nh_count 2"),
+            (false, Histogram, "h", "h_bucket{le=\"-1\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_sum 3\nh_count 2"),
+            (true, GaugeHistogram, "g", "g_bucket{le=\"-1\"} 2\ng_bucket{le=\"+Inf\"} 2\ng_gcount 2\ng_gsum -1"),
+            (true, Summary, "s", "s{quantile=\"0.5\"} NaN\ns_sum 1\ns_count 2"),
+            (false, Summary, "s", "s{quantile=\"2\"} 1\ns_sum 1\ns_count 2"),
+            (false, Summary, "s", "s{quantile=\"0.5\"} 1\ns_sum -1\ns_count 2"),
+            (false, Summary, "s", "s{quantile=\"0.5\"} 1 1000\ns_sum 1\ns_count 2"),
+            (true, Summary, "s", "s{quantile=\"0.5\"} 1 1000\ns_sum 1 1000\ns_count 2 1000"),
         ] {
             assert_eq!(check(kind, family, text), good, "{kind:?} {text}");
         }

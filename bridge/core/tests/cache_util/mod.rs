@@ -11,10 +11,7 @@ use k2p_core::view::PartitionView;
 pub(crate) const T0: i64 = 1_700_000_000_000;
 
 pub(crate) fn now(ms: i64) -> Now {
-    Now {
-        unix: T0 + ms,
-        mono: 5_000_000 + ms,
-    }
+    Now { unix: T0 + ms, mono: 5_000_000 + ms }
 }
 
 pub(crate) fn cache(config: CacheConfig) -> PartitionCache {
@@ -54,11 +51,7 @@ impl Rec {
     }
 
     pub(crate) fn with_raw<R>(&self, take: impl FnOnce(&RawRecord<'_>) -> R) -> R {
-        let headers: Vec<(&str, &[u8])> = self
-            .headers
-            .iter()
-            .map(|(n, v)| (n.as_str(), v.as_slice()))
-            .collect();
+        let headers: Vec<(&str, &[u8])> = self.headers.iter().map(|(n, v)| (n.as_str(), v.as_slice())).collect();
         take(&RawRecord {
             key: Some(self.key.as_bytes()),
             value: (!self.value.is_empty()).then_some(self.value.as_slice()),
@@ -89,29 +82,19 @@ pub(crate) fn view(config: CacheConfig, origins: &[(&str, &str)]) -> Arc<Partiti
     let mut cache = cache(config);
     for (i, (key, text)) in origins.iter().enumerate() {
         let applied = apply(&mut cache, &Rec::new(i as i64, key, 0, text), 0);
-        assert!(
-            matches!(applied.outcome, Outcome::Accepted(_)),
-            "{key}: {applied:?}"
-        );
+        assert!(matches!(applied.outcome, Outcome::Accepted(_)), "{key}: {applied:?}");
     }
     cache.view()
 }
 
 pub(crate) fn write(views: &[Arc<PartitionView>], format: Format) -> (String, Summary) {
     let (bytes, summary) = exposition::to_bytes(&Sources::collect(None, views, None), format);
-    (
-        String::from_utf8(bytes).expect("an exposition is UTF-8"),
-        summary,
-    )
+    (String::from_utf8(bytes).expect("an exposition is UTF-8"), summary)
 }
 
 /// So many times the cases that `PROPTEST_CASES` asks for (256 if it asks for none).
 /// A failure prints its input; nothing is written into the tree.
 pub(crate) fn cases(times: u32) -> proptest::test_runner::Config {
     let default = proptest::test_runner::Config::default();
-    proptest::test_runner::Config {
-        cases: default.cases * times,
-        failure_persistence: None,
-        ..default
-    }
+    proptest::test_runner::Config { cases: default.cases * times, failure_persistence: None, ..default }
 }
