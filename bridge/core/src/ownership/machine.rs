@@ -20,7 +20,8 @@ struct Outstanding {
 pub struct Machine {
     cfg: Config,
     me: Identity,
-    parts: BTreeMap<Tp, Part>,
+    /// Boxed: the model checker clones machines by the million.
+    parts: BTreeMap<Tp, Box<Part>>,
     watch: Watch,
     outstanding: Option<Outstanding>,
     /// Sequence of the newest commit sent.
@@ -61,12 +62,10 @@ impl Machine {
             Event::Watched(list) => self.watched(list, now, &mut out),
             Event::EndRead { tp, end } => self.end_read(&tp, end),
             Event::Progress(tp, progress) => {
-                if let Some(part) = self.parts.get_mut(&tp) {
-                    part.progress = progress;
-                    if part.state == State::Live {
-                        part.shown = progress;
-                    }
-                }
+                self.progressed(&tp, progress, now);
+                // Only noted: the caller, about to let a partition go, has made it dark
+                // and then sampled this. Nothing may become visible after the sample.
+                return out;
             }
             Event::Tick { generation } => self.generation = generation,
         }
@@ -120,23 +119,82 @@ impl Machine {
     /// renewal is to be sent.
     pub fn next_deadline(&self, now: MonoMs) -> Option<MonoMs> {
         let ends = self.parts.values().flat_map(|p| [p.wait_until, p.lease_until]);
-        let renew = (!self.parts.is_empty()).then_some(self.renew_at);
+        // While nothing may be sent, its being due is no reason to wake up.
+        let renew = (!self.parts.is_empty() && self.may_renew()).then_some(self.renew_at.max(now));
         ends.filter(|at| *at > now).chain(renew).min()
+    }
+
+    /// Forgets what can make no difference any more, moments that have passed above all:
+    /// two machines that differ only in it expose and commit the same from `now` on (the
+    /// count of foreign markers may differ). Keeps the states of a model checker few;
+    /// the bridge has no use for it.
+    #[doc(hidden)]
+    pub fn forget(&mut self, now: MonoMs) {
+        let past = |at: &mut MonoMs| {
+            if *at <= now {
+                *at = MonoMs::MIN;
+            }
+        };
+        past(&mut self.renew_at);
+        for part in self.parts.values_mut() {
+            past(&mut part.wait_until);
+            past(&mut part.lease_until);
+            part.forget(self.release_due);
+        }
+        if let Some(o) = self.outstanding.as_mut().filter(|o| o.sent + self.cfg.lease <= now) {
+            o.sent = MonoMs::MIN / 2;
+        }
+        self.watch.forget(now, self.cfg.wait);
+    }
+
+    /// The sequences that this machine knows, its own and those of markers, with their
+    /// incarnations; and the same machine under other numbers. Only their order within
+    /// an incarnation matters (for the model checker, as [`Machine::forget`]).
+    #[doc(hidden)]
+    pub fn renumber(&mut self, number: &mut dyn FnMut(u64, u64) -> u64) {
+        let me = self.me.incarnation;
+        self.seq = number(me, self.seq);
+        if let Some(o) = &mut self.outstanding {
+            o.seq = number(me, o.seq);
+        }
+        for part in self.parts.values_mut() {
+            part.claimed = part.claimed.map(|seq| number(me, seq));
+            part.proof_above = part.proof_above.map(|seq| number(me, seq));
+            part.read_back = number(me, part.read_back);
+            part.found.renumber(number);
+        }
+        self.watch.renumber(number);
+    }
+
+    fn progressed(&mut self, tp: &Tp, progress: super::Progress, now: MonoMs) {
+        let rules = self.cfg.rules;
+        let Some(part) = self.parts.get_mut(tp) else { return };
+        part.progress = progress;
+        // G2: what comes while the lease has lapsed unnoticed was never to be seen.
+        let scrapeable = part.state == State::Live && (now < part.lease_until || !rules.lease);
+        if scrapeable || !rules.held_shown {
+            part.shown = progress;
+        }
     }
 
     fn assigned(&mut self, list: Vec<Assignment>, now: MonoMs, out: &mut Vec<Action>) {
         for a in list {
+            let mut from = State::Gone;
+            if let Some(old) = self.parts.remove(&a.tp) {
+                // Never seen of a client; but what it shows must not outlive its state.
+                from = old.state;
+                out.push(Action::Expose { tp: a.tp.clone(), visible: false });
+            }
+            let was_held = self.watch.get(&a.tp).is_some_and(|(found, _)| found.is_held());
             self.watch.look(&a.tp, a.found.clone(), now, self.cfg.rules.watch_restarts);
             // A claim is a commit issued *after* the assignment (rule 2).
             if let Some(o) = &mut self.outstanding {
                 o.tps.retain(|tp| *tp != a.tp || !self.cfg.rules.claim);
             }
             let claim = a.found.marker().map_or(0, |m| m.claim) + 1;
-            // A claim must not forget where the cache of its predecessor began.
-            let inherited = a.found.marker().map_or(-1, |m| m.low_water);
             let part = Part {
                 state: State::Assigned,
-                wait_until: self.wait_end(&a, now),
+                wait_until: self.wait_end(&a, was_held, now),
                 claim,
                 claimed: None,
                 lease_until: MonoMs::MIN,
@@ -145,20 +203,34 @@ impl Machine {
                 proof_above: None,
                 read_back: 0,
                 progress: super::Progress { position: a.start, low_water: a.start },
-                shown: super::Progress { position: a.found.offset().max(0), low_water: inherited },
+                shown: self.inherited(&a),
                 partitions: a.partitions,
                 topic_id: a.topic_id,
                 found: a.found,
             };
-            out.push(Action::Changed { tp: a.tp.clone(), from: State::Gone, to: State::Assigned });
-            self.parts.insert(a.tp, part);
+            out.push(Action::Changed { tp: a.tp.clone(), from, to: State::Assigned });
+            self.parts.insert(a.tp, Box::new(part));
+            // A claim is what a new partition waits for first.
+            self.renew_at = now;
         }
-        // A claim is what a new partition waits for first.
-        self.renew_at = now;
+    }
+
+    /// What a claim commits: what was found, so that it promises nothing new (G2) and
+    /// does not forget where its predecessor's cache began. Offsets of a topic that was
+    /// made anew since mean nothing.
+    fn inherited(&self, a: &Assignment) -> super::Progress {
+        if a.remade() && self.cfg.rules.topic_id {
+            return super::Progress { position: 0, low_water: -1 };
+        }
+        let low_water = a.found.marker().map_or(-1, |m| m.low_water);
+        super::Progress { position: a.found.offset().max(0), low_water }
     }
 
     /// Rule 3 (and rule 10 for a partition that a topic gained).
-    fn wait_end(&self, a: &Assignment, now: MonoMs) -> MonoMs {
+    ///
+    /// `was_held`: the watcher's last look showed a holder. A marker does not vanish by
+    /// itself: offsets that were deleted do not end the lease of whom they named.
+    fn wait_end(&self, a: &Assignment, was_held: bool, now: MonoMs) -> MonoMs {
         if !self.cfg.rules.wait {
             return now;
         }
@@ -171,7 +243,8 @@ impl Machine {
             };
             return since.unwrap_or(now) + self.cfg.wait;
         }
-        if a.found == Found::Nothing && self.somebody_knows_fewer(a) {
+        let added = self.cfg.rules.added_waits && self.somebody_knows_fewer(a);
+        if a.found == Found::Nothing && (was_held || added) {
             return now + self.cfg.wait;
         }
         now
@@ -196,16 +269,21 @@ impl Machine {
         for tp in list {
             let Some(part) = self.parts.get_mut(tp) else { continue };
             let from = part.state;
-            out.push(Action::Expose { tp: tp.clone(), visible: false });
+            if from == State::Draining && !lost {
+                continue;
+            }
+            if lost || self.cfg.rules.evict_first {
+                out.push(Action::Expose { tp: tp.clone(), visible: false });
+            }
             if lost {
                 self.parts.remove(tp);
                 out.push(Action::Changed { tp: tp.clone(), from, to: State::Gone });
             } else {
                 part.state = State::Draining;
+                self.release_due = true;
                 out.push(Action::Changed { tp: tp.clone(), from, to: State::Draining });
             }
         }
-        self.release_due |= !lost;
         self.release(now, out);
     }
 
@@ -213,6 +291,11 @@ impl Machine {
     /// could be re-sent under a generation in which the partition is another's.
     fn release(&mut self, now: MonoMs, out: &mut Vec<Action>) {
         if !self.release_due || (self.outstanding.is_some() && self.cfg.rules.one_commit) {
+            return;
+        }
+        // Outside of a generation a commit is accepted once the group is empty, whoever
+        // sends it: it would release what another has claimed since.
+        if self.generation < 0 && self.cfg.rules.release_as_member {
             return;
         }
         self.release_due = false;
@@ -234,6 +317,9 @@ impl Machine {
             self.parts.iter().filter(|(_, p)| p.state == State::Draining).map(|(tp, _)| tp.clone()).collect();
         for tp in gone {
             self.parts.remove(&tp);
+            if !self.cfg.rules.evict_first {
+                out.push(Action::Expose { tp: tp.clone(), visible: false });
+            }
             out.push(Action::Changed { tp, from: State::Draining, to: State::Gone });
         }
     }
@@ -281,13 +367,9 @@ impl Machine {
         if part.barrier != Barrier::Asked {
             return;
         }
-        let released_at = match &part.found {
-            Found::Marker { offset, marker } if marker.kind == MarkerKind::Released => Some(*offset),
-            _ => None,
-        };
         // A release says exactly how far its bridge had come, unless the log has been
-        // cut or made anew since (rule 10).
-        part.barrier = Barrier::At(released_at.map_or(end, |offset| offset.min(end)));
+        // cut since (rule 10).
+        part.barrier = Barrier::At(part.released_at(&self.cfg).map_or(end, |offset| offset.min(end)));
     }
 
     /// Moves every partition as far as time and answers allow.
@@ -304,29 +386,30 @@ impl Machine {
                 continue;
             }
             let from = std::mem::replace(&mut part.state, to);
-            match to {
-                State::Live => {
-                    part.was_live = true;
-                    part.proof_above = None;
-                    part.shown = part.progress;
-                    out.push(Action::Expose { tp: tp.clone(), visible: true });
-                }
-                State::Fenced => {
-                    part.proof_above = Some(self.seq);
-                    out.push(Action::Expose { tp: tp.clone(), visible: false });
-                }
-                _ => {}
+            if to == State::Live {
+                part.was_live = true;
+                part.proof_above = None;
+                part.shown = part.progress;
+                out.push(Action::Expose { tp: tp.clone(), visible: true });
+            }
+            if from == State::Live {
+                part.proof_above = Some(self.seq);
+                out.push(Action::Expose { tp: tp.clone(), visible: false });
             }
             out.push(Action::Changed { tp: tp.clone(), from, to });
         }
     }
 
+    /// Never outside of a generation; with rule 5 never beside another commit, and never
+    /// between a revoke and its end.
+    fn may_renew(&self) -> bool {
+        let draining = || self.parts.values().any(|p| p.state == State::Draining);
+        self.generation >= 0 && !(self.cfg.rules.one_commit && (self.outstanding.is_some() || draining()))
+    }
+
     /// Rules 1 and 2: claims and renewals, all partitions in one commit.
     fn renew(&mut self, now: MonoMs, out: &mut Vec<Action>) {
-        if now < self.renew_at || self.generation < 0 || (self.outstanding.is_some() && self.cfg.rules.one_commit) {
-            return;
-        }
-        if self.cfg.rules.one_commit && self.parts.values().any(|p| p.state == State::Draining) {
+        if now < self.renew_at || !self.may_renew() {
             return;
         }
         let seq = self.seq + 1;

@@ -158,6 +158,14 @@ impl Found {
         }
     }
 
+    /// See [`super::Machine::renumber`].
+    #[doc(hidden)]
+    pub fn renumber(&mut self, number: &mut dyn FnMut(u64, u64) -> u64) {
+        if let Found::Marker { marker, .. } = self {
+            marker.seq = number(marker.incarnation, marker.seq);
+        }
+    }
+
     /// True if somebody may still be exposing the partition.
     pub fn is_held(&self) -> bool {
         match self {

@@ -98,6 +98,20 @@ pub struct Rules {
     pub release_only_live: bool,
     /// Rule 5: one commit at a time, and none outstanding when a partition is let go.
     pub one_commit: bool,
+    /// Rule 5: a release carries the processed position, not the one last known exposed.
+    pub release_processed: bool,
+    /// Rule 5: `R` without position only after the own wait has ended.
+    pub give_back_after_wait: bool,
+    /// Rule 5: nothing is released outside of a generation.
+    pub release_as_member: bool,
+    /// Rule 1: after a fence only a proof begun since counts, read back.
+    pub fresh_proof: bool,
+    /// G2: `H` carries what a scrape could see, not what was processed.
+    pub held_shown: bool,
+    /// Rule 10: a partition that a topic gained waits.
+    pub added_waits: bool,
+    /// Rule 10: an offset of another topic of the same name is no barrier.
+    pub topic_id: bool,
 }
 
 impl Rules {
@@ -114,6 +128,13 @@ impl Rules {
         evict_first: true,
         release_only_live: true,
         one_commit: true,
+        release_processed: true,
+        give_back_after_wait: true,
+        release_as_member: true,
+        fresh_proof: true,
+        held_shown: true,
+        added_waits: true,
+        topic_id: true,
     };
 }
 
@@ -149,6 +170,18 @@ pub struct Assignment {
     pub partitions: i32,
     /// Identifies the topic over its deletion and re-creation; empty if unknown.
     pub topic_id: Arc<str>,
+}
+
+impl Assignment {
+    /// True if the marker tells of another topic of the same name (rule 10).
+    fn remade(&self) -> bool {
+        self.found.marker().is_some_and(|m| remade(&m.topic_id, &self.topic_id))
+    }
+}
+
+/// Two topic ids that are known and differ.
+fn remade(then: &str, now: &str) -> bool {
+    !then.is_empty() && !now.is_empty() && then != now
 }
 
 /// What happens to the machine. `now` comes beside it.

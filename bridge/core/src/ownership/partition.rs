@@ -95,7 +95,8 @@ impl Part {
             return State::Waiting;
         }
         let reached = match self.barrier {
-            Barrier::At(barrier) => self.progress.position >= barrier,
+            // Once is enough: a log that is cut under a live owner does not unmake it.
+            Barrier::At(barrier) => self.was_live || self.progress.position >= barrier,
             Barrier::Unasked | Barrier::Asked => !cfg.rules.barrier,
         };
         if !reached {
@@ -117,8 +118,16 @@ impl Part {
         if now >= self.lease_until {
             return false;
         }
-        let Some(above) = self.proof_above else { return true };
+        let Some(above) = self.proof_above.filter(|_| cfg.rules.fresh_proof) else { return true };
         self.claimed.is_some_and(|seq| seq > above) && self.read_back > above
+    }
+
+    /// The position at which the predecessor gave the partition up, if it was live then
+    /// and its offsets still mean the same.
+    pub(super) fn released_at(&self, cfg: &Config) -> Option<i64> {
+        let Found::Marker { offset, marker } = &self.found else { return None };
+        let usable = !cfg.rules.topic_id || !super::remade(&marker.topic_id, &self.topic_id);
+        (marker.kind == MarkerKind::Released && usable).then_some(*offset)
     }
 
     /// The entry of a renewal: `H`.
@@ -128,15 +137,36 @@ impl Part {
         self.entry(tp, me, seq, now, MarkerKind::Held, self.shown)
     }
 
+    /// See [`super::Machine::forget`].
+    pub(super) fn forget(&mut self, release_due: bool) {
+        if self.proof_above.is_none() {
+            self.claimed = self.claimed.map(|_| 0);
+            self.read_back = 0;
+        }
+        if self.was_live {
+            self.barrier = Barrier::At(0);
+        }
+        // Of what was found only a released position is used again.
+        if let Found::Marker { marker, .. } = &mut self.found {
+            (marker.incarnation, marker.seq) = (0, 0);
+        }
+        if self.state == State::Draining && !release_due {
+            (self.progress, self.shown) =
+                (Progress { position: 0, low_water: 0 }, Progress { position: 0, low_water: 0 });
+            (self.found, self.barrier) = (Found::Nothing, Barrier::At(0));
+        }
+    }
+
     /// The entry of a release (rule 5), or none: then the successor waits.
     pub(super) fn released(&self, cfg: &Config, tp: &Tp, me: &Identity, seq: u64, now: MonoMs) -> Option<CommitEntry> {
         if self.was_live || !cfg.rules.release_only_live {
-            return Some(self.entry(tp, me, seq, now, MarkerKind::Released, self.progress));
+            let at = if cfg.rules.release_processed { self.progress } else { self.shown };
+            return Some(self.entry(tp, me, seq, now, MarkerKind::Released, at));
         }
-        if self.found.marker().is_some_and(|m| m.kind == MarkerKind::Released) {
+        if self.released_at(cfg).is_some() {
             return Some(self.entry(tp, me, seq, now, MarkerKind::Released, self.shown));
         }
-        if now < self.wait_until {
+        if now < self.wait_until && cfg.rules.give_back_after_wait {
             return None;
         }
         Some(self.entry(tp, me, seq, now, MarkerKind::ReleasedNoPosition, self.shown))

@@ -8,7 +8,7 @@ use crate::model::MonoMs;
 /// when it has been exactly that.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Watch {
-    seen: BTreeMap<Tp, (Found, MonoMs)>,
+    seen: BTreeMap<Tp, Box<(Found, MonoMs)>>,
 }
 
 impl Watch {
@@ -16,28 +16,46 @@ impl Watch {
     /// a marker or its offset restarts the count, unless `restart` was taken away.
     pub(super) fn look(&mut self, tp: &Tp, found: Found, now: MonoMs, restart: bool) {
         match self.seen.get_mut(tp) {
-            Some((old, _)) if *old == found => {}
-            Some((old, _)) if !restart => *old = found,
+            Some(seen) if seen.0 == found => {}
+            Some(seen) if !restart => seen.0 = found,
             _ => {
-                self.seen.insert(tp.clone(), (found, now));
+                self.seen.insert(tp.clone(), Box::new((found, now)));
             }
+        }
+    }
+
+    /// Counts that are over are all the same (see [`super::Machine::forget`]).
+    pub(super) fn forget(&mut self, now: MonoMs, wait: MonoMs) {
+        for seen in self.seen.values_mut() {
+            if !seen.0.is_held() {
+                **seen = (Found::Nothing, MonoMs::MIN / 2);
+            }
+            if seen.1 + wait <= now {
+                seen.1 = MonoMs::MIN / 2;
+            }
+        }
+    }
+
+    pub(super) fn renumber(&mut self, number: &mut dyn FnMut(u64, u64) -> u64) {
+        for seen in self.seen.values_mut() {
+            seen.0.renumber(number);
         }
     }
 
     /// Since when this very marker has been seen, by the arrival of the first answer
     /// that showed it.
     pub(super) fn since(&self, tp: &Tp, found: &Found) -> Option<MonoMs> {
-        self.seen.get(tp).filter(|(f, _)| f == found).map(|(_, at)| *at)
+        self.get(tp).filter(|(f, _)| f == found).map(|(_, at)| *at)
     }
 
     /// The last look at a partition and since when it has been so.
     pub fn get(&self, tp: &Tp) -> Option<&(Found, MonoMs)> {
-        self.seen.get(tp)
+        self.seen.get(tp).map(|seen| &**seen)
     }
 
     /// All partitions seen, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&Tp, &Found, MonoMs)> {
-        self.seen.iter().map(|(tp, (found, at))| (tp, found, *at))
+        self.seen.iter().map(|(tp, seen)| (tp, &seen.0, seen.1))
     }
 
     /// Forgets what is no partition of the group's topics any more.
