@@ -1,0 +1,256 @@
+//! One connection's clock: a stream that ends itself when its peer is too slow.
+//!
+//! A connection is *reading a head*, *busy* with a request, or *idle* between two. Each
+//! state has its own patience, and so has a write that the peer does not take.
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::{BoxBody, BoxError, HttpLimits};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Waiting for the rest of a request's head.
+    Head,
+    /// A request is being answered: the service has its own deadlines.
+    Busy,
+    /// Between two requests.
+    Idle,
+}
+
+/// What a connection is doing, shared between its stream and its requests.
+#[derive(Debug, Clone)]
+pub(super) struct Activity {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    since: Instant,
+    /// The reading task, if it waits without a timer because of a request.
+    reader: Option<Waker>,
+}
+
+impl Activity {
+    /// A fresh connection owes its first head.
+    pub(super) fn new() -> Self {
+        let state = State {
+            phase: Phase::Head,
+            since: Instant::now(),
+            reader: None,
+        };
+        Self {
+            state: Arc::new(Mutex::new(state)),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, phase: Phase) {
+        let mut state = self.lock();
+        state.phase = phase;
+        state.since = Instant::now();
+        let reader = state.reader.take();
+        drop(state);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
+    /// A request's head has arrived.
+    pub(super) fn begin_request(&self) {
+        self.set(Phase::Busy);
+    }
+
+    /// Ties the end of the request to the end of its response's body.
+    pub(super) fn track(&self, body: BoxBody) -> TrackedBody {
+        TrackedBody {
+            body,
+            activity: self.clone(),
+        }
+    }
+}
+
+/// A response body whose end makes its connection idle.
+pub(super) struct TrackedBody {
+    body: BoxBody,
+    activity: Activity,
+}
+
+impl Drop for TrackedBody {
+    fn drop(&mut self) {
+        self.activity.set(Phase::Idle);
+    }
+}
+
+impl Body for TrackedBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A timer that is made when it is first needed.
+#[derive(Default)]
+struct Deadline(Option<Pin<Box<Sleep>>>);
+
+impl Deadline {
+    /// Whether `at` has passed; if not, the task is woken then.
+    fn poll_passed(&mut self, at: Instant, cx: &mut Context<'_>) -> bool {
+        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(at)));
+        if sleep.deadline() != at {
+            sleep.as_mut().reset(at);
+        }
+        sleep.as_mut().poll(cx).is_ready()
+    }
+}
+
+/// A stream with the patience of [`HttpLimits`].
+pub(super) struct TimedStream<S> {
+    stream: S,
+    activity: Activity,
+    header_timeout: Duration,
+    idle_timeout: Duration,
+    write_timeout: Duration,
+    read_deadline: Deadline,
+    write_deadline: Deadline,
+    /// Since when the peer has taken nothing, while something waits to be written.
+    stalled_since: Option<Instant>,
+}
+
+impl<S> TimedStream<S> {
+    pub(super) fn new(stream: S, activity: Activity, limits: &HttpLimits) -> Self {
+        Self {
+            stream,
+            activity,
+            header_timeout: limits.header_timeout,
+            idle_timeout: limits.idle_timeout,
+            write_timeout: limits.write_timeout,
+            read_deadline: Deadline::default(),
+            write_deadline: Deadline::default(),
+            stalled_since: None,
+        }
+    }
+
+    /// Lets a write that got through, or does not, move the stall clock.
+    fn watch<T>(
+        &mut self,
+        result: Poll<io::Result<T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if result.is_ready() {
+            self.stalled_since = None;
+            return result;
+        }
+        let since = *self.stalled_since.get_or_insert_with(Instant::now);
+        if self
+            .write_deadline
+            .poll_passed(since + self.write_timeout, cx)
+        {
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "write timeout",
+            )));
+        }
+        Poll::Pending
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for TimedStream<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        let result = Pin::new(&mut this.stream).poll_read(cx, buf);
+        let mut state = this.activity.lock();
+        let (phase, since) = (state.phase, state.since);
+        if result.is_ready() {
+            if phase == Phase::Idle && buf.filled().len() > before {
+                state.phase = Phase::Head;
+                state.since = Instant::now();
+            }
+            return result;
+        }
+        let patience = match phase {
+            Phase::Busy => {
+                // The end of the request wakes the task, to wait with a timer from then on.
+                state.reader = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            Phase::Head => this.header_timeout,
+            Phase::Idle => this.idle_timeout,
+        };
+        drop(state);
+        if !this.read_deadline.poll_passed(since + patience, cx) {
+            return Poll::Pending;
+        }
+        if phase == Phase::Idle {
+            // The end of the stream: an idle connection is closed without a complaint.
+            return Poll::Ready(Ok(()));
+        }
+        Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "header timeout",
+        )))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.stream).poll_write(cx, buf);
+        this.watch(result, cx)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
+        this.watch(result, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}

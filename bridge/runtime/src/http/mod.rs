@@ -1,0 +1,49 @@
+//! HTTP plumbing: the accept loop with its limits, body and request helpers, and a
+//! small client. Routing is the caller's: a [`Service`] is one async function.
+mod body;
+pub mod client;
+mod connection;
+mod request;
+mod server;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::{Request, Response};
+
+pub use body::{
+    CSP_API, CSP_PAGE, empty, full, json, problem, security_headers, stream, text, try_stream,
+};
+pub use request::{
+    BODY_TIMEOUT, DecodeError, Query, ReadBodyError, decode_path_segment, read_body, scrape_timeout,
+};
+pub use server::{HttpLimits, serve};
+
+/// Any error of a body or a connection.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The one body type of responses and of the client's requests.
+pub type BoxBody = http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>;
+
+/// A boxed future that may move between threads.
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// What answers requests. It never fails: an error is a response too.
+pub type Service = Arc<dyn Fn(Request<Incoming>) -> BoxFuture<Response<BoxBody>> + Send + Sync>;
+
+/// The client's address, in the extensions of each request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
+
+/// Makes a [`Service`] of an async function or closure.
+pub fn service<F, Fut>(f: F) -> Service
+where
+    F: Fn(Request<Incoming>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Response<BoxBody>> + Send + 'static,
+{
+    Arc::new(move |request| Box::pin(f(request)))
+}

@@ -1,0 +1,199 @@
+//! The metrics of the plumbing itself.
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
+
+use super::process::{self, ProcessCollector};
+use super::{MetricDef, MetricsError};
+
+const BUILD_INFO: MetricDef = MetricDef::gauge(
+    "kafka2prom_build_info",
+    "Always 1; version and source revision of the running build as labels.",
+    &["version", "revision"],
+);
+const HTTP_CONNECTIONS: MetricDef = MetricDef::gauge(
+    "kafka2prom_http_connections",
+    "Open connections of the HTTP listener.",
+    &[],
+);
+const HTTP_CAPACITY: MetricDef = MetricDef::gauge(
+    "kafka2prom_http_connections_capacity",
+    "Connections that the HTTP listener serves at the same time; more are refused.",
+    &[],
+);
+const HTTP_REFUSED: MetricDef = MetricDef::counter(
+    "kafka2prom_http_connections_refused_total",
+    "Connections answered 503 and closed because the capacity was reached.",
+    &[],
+);
+const HTTP_CLOSED: MetricDef = MetricDef::counter(
+    "kafka2prom_http_connections_failed_total",
+    "Connections that did not end well: the client sent nonsense or no whole header in \
+     time, did not read its response in time, or accepting failed.",
+    &["reason"],
+);
+const TELEMETRY_DROPPED: MetricDef = MetricDef::counter(
+    "kafka2prom_telemetry_dropped_total",
+    "Own spans, log records and metric points that did not reach the OTLP endpoint.",
+    &["signal", "reason"],
+);
+const TELEMETRY_QUEUE: MetricDef = MetricDef::gauge(
+    "kafka2prom_telemetry_queue_items",
+    "Own spans and log records that wait to be sent to the OTLP endpoint.",
+    &["signal"],
+);
+const TELEMETRY_CAPACITY: MetricDef = MetricDef::gauge(
+    "kafka2prom_telemetry_queue_capacity_items",
+    "Own spans and log records that may wait; more are dropped.",
+    &["signal"],
+);
+const KAFKA_UP: MetricDef = MetricDef::gauge(
+    "kafka2prom_kafka_up",
+    "1 while at least one broker can be reached, 0 after librdkafka reported all down.",
+    &["client"],
+);
+const KAFKA_ERRORS: MetricDef = MetricDef::counter(
+    "kafka2prom_kafka_client_errors_total",
+    "Errors that librdkafka reported outside of requests.",
+    &["client", "reason"],
+);
+const KAFKA_LOGS: MetricDef = MetricDef::counter(
+    "kafka2prom_kafka_log_lines_suppressed_total",
+    "Log lines of librdkafka that were not written because there were too many.",
+    &["client"],
+);
+
+/// The definitions behind [`RuntimeMetrics`].
+pub static RUNTIME_METRICS: &[MetricDef] = &[
+    BUILD_INFO,
+    HTTP_CONNECTIONS,
+    HTTP_CAPACITY,
+    HTTP_REFUSED,
+    HTTP_CLOSED,
+    TELEMETRY_DROPPED,
+    TELEMETRY_QUEUE,
+    TELEMETRY_CAPACITY,
+    KAFKA_UP,
+    KAFKA_ERRORS,
+    KAFKA_LOGS,
+    process::CPU,
+    process::MEMORY,
+    process::OPEN_FDS,
+    process::MAX_FDS,
+    process::START,
+];
+
+/// What the HTTP accept loop counts.
+#[derive(Debug, Clone)]
+pub struct HttpMetrics {
+    /// Open connections.
+    pub connections: IntGauge,
+    /// The bound of the above.
+    pub capacity: IntGauge,
+    /// Refused beyond the bound.
+    pub refused: IntCounter,
+    /// Ended badly, by `reason`.
+    pub failed: IntCounterVec,
+}
+
+/// What the telemetry exporters count.
+#[derive(Debug, Clone)]
+pub struct TelemetryMetrics {
+    /// By `signal` (`traces`, `logs`, `metrics`) and `reason`.
+    pub dropped: IntCounterVec,
+    /// By `signal`.
+    pub queue: IntGaugeVec,
+    /// By `signal`.
+    pub capacity: IntGaugeVec,
+}
+
+/// The metrics of the plumbing, and the process' own.
+#[derive(Debug, Clone)]
+pub struct RuntimeMetrics {
+    /// The accept loop's.
+    pub http: HttpMetrics,
+    /// The exporters'.
+    pub telemetry: TelemetryMetrics,
+    /// 1 or 0 by `client`.
+    pub kafka_up: IntGaugeVec,
+    /// By `client` and `reason`.
+    pub kafka_errors: IntCounterVec,
+    /// By `client`.
+    pub kafka_logs_suppressed: IntCounterVec,
+}
+
+impl RuntimeMetrics {
+    /// Makes and registers them. An empty `revision` is shown as `unknown`.
+    ///
+    /// # Errors
+    /// When one of the names is taken in this registry.
+    pub fn new(registry: &Registry, version: &str, revision: &str) -> Result<Self, MetricsError> {
+        let revision = if revision.is_empty() {
+            "unknown"
+        } else {
+            revision
+        };
+        BUILD_INFO
+            .int_gauge_vec(registry)?
+            .with_label_values(&[version, revision])
+            .set(1);
+        let processes = ProcessCollector::new()?;
+        registry
+            .register(Box::new(processes))
+            .map_err(|error| process::CPU.error(error))?;
+        let http = HttpMetrics {
+            connections: HTTP_CONNECTIONS.int_gauge(registry)?,
+            capacity: HTTP_CAPACITY.int_gauge(registry)?,
+            refused: HTTP_REFUSED.int_counter(registry)?,
+            failed: HTTP_CLOSED.int_counter_vec(registry)?,
+        };
+        let telemetry = TelemetryMetrics {
+            dropped: TELEMETRY_DROPPED.int_counter_vec(registry)?,
+            queue: TELEMETRY_QUEUE.int_gauge_vec(registry)?,
+            capacity: TELEMETRY_CAPACITY.int_gauge_vec(registry)?,
+        };
+        Ok(Self {
+            http,
+            telemetry,
+            kafka_up: KAFKA_UP.int_gauge_vec(registry)?,
+            kafka_errors: KAFKA_ERRORS.int_counter_vec(registry)?,
+            kafka_logs_suppressed: KAFKA_LOGS.int_counter_vec(registry)?,
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::metrics::Catalogue;
+
+    #[test]
+    fn the_catalogue_is_clean_and_complete() {
+        let registry = Registry::new();
+        let metrics = RuntimeMetrics::new(&registry, "1.2.3", "").unwrap();
+        metrics.kafka_up.with_label_values(&["consumer"]).set(1);
+        let catalogue = Catalogue(vec![RUNTIME_METRICS]);
+        assert_eq!(catalogue.lint(), Vec::<String>::new());
+        assert_eq!(catalogue.check(&registry), Vec::<String>::new());
+    }
+
+    #[test]
+    fn build_and_process_are_in_the_exposition() {
+        let registry = Registry::new();
+        let _metrics = RuntimeMetrics::new(&registry, "1.2.3", "abc").unwrap();
+        let text = prometheus::TextEncoder::new()
+            .encode_to_string(&registry.gather())
+            .unwrap();
+        assert!(text.contains("kafka2prom_build_info{revision=\"abc\",version=\"1.2.3\"} 1\n"));
+        for name in [
+            "cpu_seconds_total",
+            "resident_memory_bytes",
+            "open_fds",
+            "start_time_seconds",
+        ] {
+            assert!(
+                text.contains(&format!("\nprocess_{name} ")),
+                "{name} in {text}"
+            );
+        }
+    }
+}
