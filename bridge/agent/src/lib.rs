@@ -17,7 +17,6 @@ mod web;
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use k2p_runtime::http::client::{ClientConfig, ClientError, HttpClient};
 use k2p_runtime::http::{self, HttpLimits};
@@ -32,13 +31,10 @@ use tokio::task::JoinSet;
 use produce::Shipper;
 
 pub use config::{
-    Config, DEFAULT_DUMP_BYTES, DEFAULT_INTERVAL, DEFAULT_JOB, DEFAULT_POLL, DEFAULT_RECORD_BYTES, DEFAULT_TIMEOUT,
-    DEFAULT_TOPIC, FileSource, RawConfig, Target,
+    Config, DEFAULT_DUMP_BYTES, DEFAULT_FLUSH, DEFAULT_INTERVAL, DEFAULT_JOB, DEFAULT_POLL, DEFAULT_RECORD_BYTES,
+    DEFAULT_TIMEOUT, DEFAULT_TOPIC, FileSource, RawConfig, Target,
 };
 pub use metrics::{AGENT_METRICS, AgentMetrics, DropReason};
-
-/// How long the end waits for Kafka's acknowledgements.
-const FLUSH: Duration = Duration::from_secs(5);
 
 /// Why an agent cannot start. Afterwards it does not fail, it counts.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +59,7 @@ pub enum AgentError {
 }
 
 /// Runs an agent until the shutdown: then scraping stops at once, and what is queued
-/// has 5 s to reach Kafka. Needs a tokio runtime with time and I/O.
+/// has [`Config::flush_timeout`] to reach Kafka. Needs a tokio runtime with time and I/O.
 ///
 /// `registry` receives the agent's metrics and is what its `/metrics` shows; `runtime`
 /// are the plumbing's metrics, registered by whoever started the process.
@@ -101,7 +97,7 @@ pub async fn run(
     }
     shutdown.triggered().await;
     while tasks.join_next().await.is_some() {}
-    let end = tokio::task::spawn_blocking(move || shipper.finish(FLUSH));
+    let end = tokio::task::spawn_blocking(move || shipper.finish(config.flush_timeout));
     if end.await.is_err() {
         tracing::error!("the Kafka client did not end in order");
     }

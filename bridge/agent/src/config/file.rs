@@ -7,8 +7,8 @@ use k2p_runtime::kafka::{KafkaConfig, Subject};
 
 use super::source::{self, Fault};
 use super::{
-    Config, DEFAULT_DUMP_BYTES, DEFAULT_INTERVAL, DEFAULT_POLL, DEFAULT_RECORD_BYTES, DEFAULT_TIMEOUT, DEFAULT_TOPIC,
-    FileSource, MIN_INTERVAL, Target,
+    Config, DEFAULT_DUMP_BYTES, DEFAULT_FLUSH, DEFAULT_INTERVAL, DEFAULT_POLL, DEFAULT_RECORD_BYTES, DEFAULT_TIMEOUT,
+    DEFAULT_TOPIC, FileSource, MIN_INTERVAL, Target,
 };
 
 /// The longest interval and poll: beyond it somebody mistook the unit.
@@ -74,7 +74,16 @@ impl Config {
             |text| parse_listen_address(text).map_err(|e| e.to_string()),
         );
         let kafka = kafka?;
-        valid.then_some(Config { kafka, topic, targets, files, dump_bytes, record_bytes, listen_address })
+        valid.then_some(Config {
+            kafka,
+            topic,
+            targets,
+            files,
+            dump_bytes,
+            record_bytes,
+            listen_address,
+            flush_timeout: DEFAULT_FLUSH,
+        })
     }
 }
 

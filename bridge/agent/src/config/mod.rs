@@ -25,6 +25,8 @@ pub const DEFAULT_DUMP_BYTES: u64 = 64 << 20;
 /// The largest value of a record: with key and headers it stays below Kafka's default
 /// `message.max.bytes`, and below what Event Hubs takes.
 pub const DEFAULT_RECORD_BYTES: u64 = 900_000;
+/// How long the end waits for Kafka's acknowledgements.
+pub const DEFAULT_FLUSH: Duration = Duration::from_secs(5);
 /// The `job` of a target that is given none.
 pub const DEFAULT_JOB: &str = "agent";
 
@@ -71,6 +73,8 @@ pub struct Config {
     pub record_bytes: u64,
     /// Where the agent's own `/metrics` and `/-/healthy` are served; `None`: nowhere.
     pub listen_address: Option<String>,
+    /// How long the end may wait for Kafka's acknowledgements.
+    pub flush_timeout: Duration,
 }
 
 /// What the flags say, word for word.
@@ -159,6 +163,7 @@ impl Config {
                 dump_bytes: DEFAULT_DUMP_BYTES,
                 record_bytes: DEFAULT_RECORD_BYTES,
                 listen_address: raw.listen_address,
+                flush_timeout: DEFAULT_FLUSH,
             }),
             _ => Err(errors.0),
         }
