@@ -28,10 +28,8 @@ pub(crate) fn ready(bridges: &[(String, String)], kill: &str) -> String {
     for (name, url) in bridges {
         let _ = writeln!(out, "bridge {name}  {url}");
     }
-    let first = bridges.first().map_or("", |(_, url)| url.as_str());
     let last = bridges.last().map_or("", |(_, url)| url.as_str());
-    let all: Vec<&str> = bridges.iter().map(|(_, url)| url.as_str()).collect();
-    let scrapes: Vec<String> = all.iter().map(|url| format!("{url}metrics")).collect();
+    let scrapes: Vec<String> = bridges.iter().map(|(_, url)| format!("{url}metrics")).collect();
     let _ = write!(
         out,
         "
@@ -44,10 +42,9 @@ Three things to try:
   3. Look at the page: {last}
      umbrella-edge goes silent after 40 s and comes back 40 s later.
 
-Ctrl-C ends it. {}
+Ctrl-C ends it; nothing is left behind.
 ",
         scrapes.join(" "),
-        if first.is_empty() { "" } else { "Nothing is left behind." },
     );
     out
 }
