@@ -7,13 +7,15 @@ use super::fleet::Fleet;
 
 /// The demo is for people who watch: values move every two seconds.
 const INTERVAL: Duration = Duration::from_secs(2);
+/// Ctrl-C ends the demo within 2 s, whether or not its Kafka still answers.
+const FLUSH: Duration = Duration::from_secs(1);
 
 /// One configuration per cluster of the fleet, with `cluster` as a label of all its
 /// origins and no listener of its own.
 ///
 /// # Errors
 /// When `brokers` are none; one line for each fault.
-pub fn agents(fleet: &Fleet, brokers: &str, topic: &str) -> Result<Vec<Config>, Vec<String>> {
+pub(crate) fn agents(fleet: &Fleet, brokers: &str, topic: &str) -> Result<Vec<Config>, Vec<String>> {
     let mut clusters: Vec<(&str, Vec<String>)> = Vec::new();
     for target in &fleet.targets {
         let labels: Vec<String> = target.labels.iter().map(|(n, v)| format!("{n}={v}")).collect();
@@ -31,7 +33,7 @@ pub fn agents(fleet: &Fleet, brokers: &str, topic: &str) -> Result<Vec<Config>, 
 ///
 /// # Errors
 /// When a URL or a label is none; one line for each fault.
-pub fn own_agent(urls: &[String], brokers: &str, topic: &str) -> Result<Option<Config>, Vec<String>> {
+pub(crate) fn own_agent(urls: &[String], brokers: &str, topic: &str) -> Result<Option<Config>, Vec<String>> {
     if urls.is_empty() {
         return Ok(None);
     }
@@ -39,7 +41,7 @@ pub fn own_agent(urls: &[String], brokers: &str, topic: &str) -> Result<Option<C
 }
 
 fn agent(cluster: &str, scrape: Vec<String>, brokers: &str, topic: &str) -> Result<Config, Vec<String>> {
-    Config::validate(RawConfig {
+    let mut config = Config::validate(RawConfig {
         brokers: brokers.to_owned(),
         topic: topic.to_owned(),
         labels: vec![format!("cluster={cluster}")],
@@ -47,7 +49,9 @@ fn agent(cluster: &str, scrape: Vec<String>, brokers: &str, topic: &str) -> Resu
         interval: INTERVAL,
         timeout: Some(Duration::from_secs(1)),
         ..RawConfig::default()
-    })
+    })?;
+    config.flush_timeout = FLUSH;
+    Ok(config)
 }
 
 #[cfg(test)]

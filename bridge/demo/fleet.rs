@@ -16,11 +16,11 @@ use super::page::Dialect;
 use super::{node, service, spark};
 
 /// The worker runs this long between two restarts, in seconds.
-pub const RESTART_EVERY: f64 = 75.0;
+pub(crate) const RESTART_EVERY: f64 = 75.0;
 /// And takes this long to come back.
-pub const RESTART_TAKES: f64 = 3.0;
+pub(crate) const RESTART_TAKES: f64 = 3.0;
 /// The gateway's tunnel is up this long, then down as long, in seconds.
-pub const TUNNEL_HOLDS: f64 = 40.0;
+pub(crate) const TUNNEL_HOLDS: f64 = 40.0;
 /// How long a request into a tunnel that is down hangs.
 const HANGS: Duration = Duration::from_secs(5);
 
@@ -105,22 +105,22 @@ const PLANS: [Plan; 7] = [
 
 /// A simulated process that an agent can scrape.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DemoTarget {
+pub(crate) struct DemoTarget {
     /// The cluster it stands for.
-    pub cluster: &'static str,
+    pub(crate) cluster: &'static str,
     /// Where it really answers: loopback, a port chosen by the system.
-    pub url: String,
+    pub(crate) url: String,
     /// `job` and `instance`, as they would be inside the cluster.
-    pub labels: Vec<(&'static str, &'static str)>,
+    pub(crate) labels: Vec<(&'static str, &'static str)>,
     /// One line for a person.
-    pub what: &'static str,
+    pub(crate) what: &'static str,
 }
 
 /// All simulated processes, answering.
 #[derive(Debug, Clone)]
-pub struct Fleet {
+pub(crate) struct Fleet {
     /// In the order of their clusters.
-    pub targets: Vec<DemoTarget>,
+    pub(crate) targets: Vec<DemoTarget>,
 }
 
 impl Fleet {
@@ -129,7 +129,7 @@ impl Fleet {
     ///
     /// # Errors
     /// When the system gives no port.
-    pub async fn start(shutdown: &Shutdown, seed: u64, metrics: &HttpMetrics) -> io::Result<Fleet> {
+    pub(crate) async fn start(shutdown: &Shutdown, seed: u64, metrics: &HttpMetrics) -> io::Result<Fleet> {
         let born = mono_ms();
         let mut targets = Vec::new();
         for (index, plan) in (0_u64..).zip(&PLANS) {

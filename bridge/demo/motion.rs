@@ -4,31 +4,31 @@ use std::f64::consts::TAU;
 
 /// A moment in the life of one simulated process.
 #[derive(Debug, Clone, Copy)]
-pub struct Motion {
+pub(crate) struct Motion {
     /// What makes this process differ from others of its kind.
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// Seconds since the process started.
-    pub uptime: f64,
+    pub(crate) uptime: f64,
     /// The wall clock, Unix seconds.
-    pub unix: f64,
+    pub(crate) unix: f64,
 }
 
 impl Motion {
     /// What has been counted so far at about `rate` per second: an integer that never
     /// goes back while the process lives. The pace swings, but never below a tenth.
-    pub fn count(&self, name: &str, rate: f64) -> f64 {
+    pub(crate) fn count(&self, name: &str, rate: f64) -> f64 {
         self.amount(name, rate).floor()
     }
 
     /// The same without rounding to integers: seconds of CPU, say; milliseconds exact.
-    pub fn amount(&self, name: &str, rate: f64) -> f64 {
+    pub(crate) fn amount(&self, name: &str, rate: f64) -> f64 {
         let (phase, pace) = self.phase(name);
         let swing = 0.9 * ((self.uptime * pace + phase).sin() - phase.sin()) / pace;
         (rate * (self.uptime + swing) * 1000.0).floor() / 1000.0
     }
 
     /// A value between two bounds, both of which it comes near now and then.
-    pub fn sway(&self, name: &str, low: f64, high: f64) -> f64 {
+    pub(crate) fn sway(&self, name: &str, low: f64, high: f64) -> f64 {
         let (phase, pace) = self.phase(name);
         let slow = (self.uptime * pace + phase).sin();
         let fast = (self.uptime * pace * 3.7 + phase * 2.0).sin();
@@ -36,7 +36,7 @@ impl Motion {
     }
 
     /// The same in whole steps.
-    pub fn level(&self, name: &str, low: f64, high: f64) -> f64 {
+    pub(crate) fn level(&self, name: &str, low: f64, high: f64) -> f64 {
         self.sway(name, low, high).round()
     }
 
@@ -50,7 +50,7 @@ impl Motion {
 }
 
 /// The finaliser of splitmix64: every bit of the input moves every bit of the output.
-pub fn mix(mut x: u64) -> u64 {
+pub(crate) fn mix(mut x: u64) -> u64 {
     x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

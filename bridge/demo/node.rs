@@ -5,7 +5,7 @@ use super::page::{Dialect, Page};
 const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
 
 /// The exporter's page of the host `name`.
-pub fn host(m: &Motion, name: &str) -> String {
+pub(crate) fn host(m: &Motion, name: &str) -> String {
     let mut page = Page::new(Dialect::Text);
     load(&mut page, m);
     memory(&mut page, m);
@@ -18,15 +18,34 @@ pub fn host(m: &Motion, name: &str) -> String {
     page.sample("node_uname_info", &uname, 1.0);
     page.single("node_boot_time_seconds", "gauge", "Node boot time, in unixtime.", (m.unix - m.uptime).round());
     page.single("node_time_seconds", "gauge", "System time in seconds since epoch (1970).", m.unix);
-    page.single("process_cpu_seconds_total", "counter", "Total user and system CPU time spent in seconds.", m.amount("own", 0.002));
+    page.single(
+        "process_cpu_seconds_total",
+        "counter",
+        "Total user and system CPU time spent in seconds.",
+        m.amount("own", 0.002),
+    );
     page.single("process_open_fds", "gauge", "Number of open file descriptors.", m.level("fds", 9.0, 14.0));
-    page.single("process_resident_memory_bytes", "gauge", "Resident memory size in bytes.", m.level("rss", 1.9e7, 2.2e7));
+    page.single(
+        "process_resident_memory_bytes",
+        "gauge",
+        "Resident memory size in bytes.",
+        m.level("rss", 1.9e7, 2.2e7),
+    );
     page.finish()
 }
 
 fn load(page: &mut Page, m: &Motion) {
     page.family("node_cpu_seconds_total", "counter", "Seconds the CPUs spent in each mode.");
-    let modes = [("idle", 0.62), ("iowait", 0.02), ("irq", 0.0), ("nice", 0.01), ("softirq", 0.01), ("steal", 0.0), ("system", 0.09), ("user", 0.25)];
+    let modes = [
+        ("idle", 0.62),
+        ("iowait", 0.02),
+        ("irq", 0.0),
+        ("nice", 0.01),
+        ("softirq", 0.01),
+        ("steal", 0.0),
+        ("system", 0.09),
+        ("user", 0.25),
+    ];
     for cpu in 0..4 {
         for (mode, share) in modes {
             let value = m.amount(&format!("{cpu}{mode}"), share);
@@ -37,7 +56,12 @@ fn load(page: &mut Page, m: &Motion) {
     page.single("node_load1", "gauge", "1m load average.", hundredths(m.sway("load", 0.4, 3.8)));
     page.single("node_load5", "gauge", "5m load average.", hundredths(m.sway("load5", 1.0, 2.4)));
     page.single("node_load15", "gauge", "15m load average.", hundredths(m.sway("load15", 1.4, 1.9)));
-    page.single("node_context_switches_total", "counter", "Total number of context switches.", m.count("switches", 5200.0));
+    page.single(
+        "node_context_switches_total",
+        "counter",
+        "Total number of context switches.",
+        m.count("switches", 5200.0),
+    );
     page.single("node_forks_total", "counter", "Total number of forks.", m.count("forks", 3.0));
     page.single("node_procs_running", "gauge", "Number of processes in runnable state.", m.level("procs", 1.0, 6.0));
 }
@@ -91,7 +115,13 @@ fn disks(page: &mut Page, m: &Motion) {
 }
 
 fn network(page: &mut Page, m: &Motion) {
-    let fields = [("receive_bytes", 1.4e6), ("receive_drop", 0.01), ("receive_packets", 1500.0), ("transmit_bytes", 6.1e5), ("transmit_packets", 1100.0)];
+    let fields = [
+        ("receive_bytes", 1.4e6),
+        ("receive_drop", 0.01),
+        ("receive_packets", 1500.0),
+        ("transmit_bytes", 6.1e5),
+        ("transmit_packets", 1100.0),
+    ];
     for (field, rate) in fields {
         let name = format!("node_network_{field}_total");
         page.family(&name, "counter", &format!("Network device statistic {field}."));

@@ -3,7 +3,7 @@ use std::fmt::Write;
 
 /// The dialect that a scrape asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
+pub(crate) enum Dialect {
     /// Prometheus text 0.0.4.
     Text,
     /// OpenMetrics 1.0.0.
@@ -12,7 +12,7 @@ pub enum Dialect {
 
 impl Dialect {
     /// The content type of an answer.
-    pub fn content_type(self) -> &'static str {
+    pub(crate) fn content_type(self) -> &'static str {
         match self {
             Dialect::Text => "text/plain; version=0.0.4; charset=utf-8",
             Dialect::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -22,20 +22,20 @@ impl Dialect {
 
 /// A page of exposition that is being written.
 #[derive(Debug)]
-pub struct Page {
+pub(crate) struct Page {
     text: String,
     dialect: Dialect,
 }
 
 impl Page {
     /// An empty page.
-    pub fn new(dialect: Dialect) -> Page {
+    pub(crate) fn new(dialect: Dialect) -> Page {
         let text = String::with_capacity(16 * 1024);
         Page { text, dialect }
     }
 
     /// HELP and TYPE of a family, by its name in text 0.0.4 (counters with `_total`).
-    pub fn family(&mut self, name: &str, kind: &str, help: &str) {
+    pub(crate) fn family(&mut self, name: &str, kind: &str, help: &str) {
         let name = match self.dialect {
             Dialect::OpenMetrics if kind == "counter" => name.strip_suffix("_total").unwrap_or(name),
             _ => name,
@@ -44,7 +44,7 @@ impl Page {
     }
 
     /// One sample, labels already as they are written: `a="b",c="d"`, or empty.
-    pub fn sample(&mut self, name: &str, labels: &str, value: f64) {
+    pub(crate) fn sample(&mut self, name: &str, labels: &str, value: f64) {
         let _ = match labels {
             "" => writeln!(self.text, "{name} {value}"),
             _ => writeln!(self.text, "{name}{{{labels}}} {value}"),
@@ -52,7 +52,7 @@ impl Page {
     }
 
     /// A sample with an exemplar, which only OpenMetrics can show.
-    pub fn sample_with_exemplar(&mut self, name: &str, labels: &str, value: f64, exemplar: &str) {
+    pub(crate) fn sample_with_exemplar(&mut self, name: &str, labels: &str, value: f64, exemplar: &str) {
         match self.dialect {
             Dialect::Text => self.sample(name, labels, value),
             Dialect::OpenMetrics => {
@@ -62,13 +62,13 @@ impl Page {
     }
 
     /// A family of one sample without labels.
-    pub fn single(&mut self, name: &str, kind: &str, help: &str, value: f64) {
+    pub(crate) fn single(&mut self, name: &str, kind: &str, help: &str, value: f64) {
         self.family(name, kind, help);
         self.sample(name, "", value);
     }
 
     /// The page's text.
-    pub fn finish(mut self) -> String {
+    pub(crate) fn finish(mut self) -> String {
         if self.dialect == Dialect::OpenMetrics {
             self.text.push_str("# EOF\n");
         }

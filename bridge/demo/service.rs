@@ -18,7 +18,7 @@ const BUCKETS: [(&str, f64, f64); 8] = [
 ];
 
 /// The shop's checkout service.
-pub fn checkout(m: &Motion, dialect: Dialect) -> String {
+pub(crate) fn checkout(m: &Motion, dialect: Dialect) -> String {
     let mut page = Page::new(dialect);
     let routes = [("/cart", 31.0), ("/checkout", 9.0), ("/pay", 6.0)];
     requests(&mut page, m, &routes);
@@ -37,7 +37,7 @@ pub fn checkout(m: &Motion, dialect: Dialect) -> String {
 }
 
 /// A worker that takes jobs from a queue, and restarts too often.
-pub fn worker(m: &Motion) -> String {
+pub(crate) fn worker(m: &Motion) -> String {
     let mut page = Page::new(Dialect::Text);
     page.family("jobs_processed_total", "counter", "Jobs taken from the queue, by result.");
     for (result, rate) in [("done", 7.0), ("failed", 0.2), ("retried", 0.6)] {
@@ -55,7 +55,7 @@ pub fn worker(m: &Motion) -> String {
 }
 
 /// A gateway of a shop floor, behind a tunnel that is not always up.
-pub fn gateway(m: &Motion) -> String {
+pub(crate) fn gateway(m: &Motion) -> String {
     let mut page = Page::new(Dialect::Text);
     page.family("sensor_temperature_celsius", "gauge", "Last temperature read from a sensor.");
     for (i, line) in ["press", "oven", "paint", "pack"].iter().enumerate() {
@@ -67,7 +67,7 @@ pub fn gateway(m: &Motion) -> String {
     for (result, rate) in [("ok", 4.0), ("timeout", 0.1)] {
         page.sample("sensor_reads_total", &format!("result=\"{result}\""), m.count(result, rate));
     }
-    requests(&mut page, m, &[("/api/readings", 2.0), ("/api/alarms", 0.5)]);
+    requests(&mut page, m, &[("/api/readings", 2.0), ("/api/alarms", 0.5), ("/api/config", 0.1)]);
     process(&mut page, m);
     page.finish()
 }
@@ -80,7 +80,11 @@ fn requests(page: &mut Page, m: &Motion, routes: &[(&str, f64)]) {
             page.sample("http_requests_total", &labels, m.count(&labels, rate * share));
         }
     }
-    page.family("http_request_duration_seconds", "histogram", "Time from the request's arrival to the last byte of its answer.");
+    page.family(
+        "http_request_duration_seconds",
+        "histogram",
+        "Time from the request's arrival to the last byte of its answer.",
+    );
     for (route, rate) in routes {
         let labels = format!("route=\"{route}\"");
         histogram(page, m, "http_request_duration_seconds", &labels, *rate);
@@ -109,10 +113,35 @@ fn histogram(page: &mut Page, m: &Motion, name: &str, labels: &str, rate: f64) {
 }
 
 fn process(page: &mut Page, m: &Motion) {
-    page.single("process_start_time_seconds", "gauge", "Start time of the process since unix epoch in seconds.", (m.unix - m.uptime).round());
-    page.single("process_cpu_seconds_total", "counter", "Total user and system CPU time spent in seconds.", m.amount("cpu", 0.34));
-    page.single("process_resident_memory_bytes", "gauge", "Resident memory size in bytes.", m.level("rss", 6.1e7, 8.8e7));
+    page.single(
+        "process_start_time_seconds",
+        "gauge",
+        "Start time of the process since unix epoch in seconds.",
+        (m.unix - m.uptime).round(),
+    );
+    page.single(
+        "process_cpu_seconds_total",
+        "counter",
+        "Total user and system CPU time spent in seconds.",
+        m.amount("cpu", 0.34),
+    );
+    page.single(
+        "process_resident_memory_bytes",
+        "gauge",
+        "Resident memory size in bytes.",
+        m.level("rss", 6.1e7, 8.8e7),
+    );
     page.single("process_open_fds", "gauge", "Number of open file descriptors.", m.level("fds", 22.0, 61.0));
-    page.single("go_goroutines", "gauge", "Number of goroutines that currently exist.", m.level("goroutines", 30.0, 120.0));
-    page.single("go_memstats_heap_alloc_bytes", "gauge", "Number of heap bytes allocated and still in use.", m.level("alloc", 1.2e7, 3.9e7));
+    page.single(
+        "go_goroutines",
+        "gauge",
+        "Number of goroutines that currently exist.",
+        m.level("goroutines", 30.0, 120.0),
+    );
+    page.single(
+        "go_memstats_heap_alloc_bytes",
+        "gauge",
+        "Number of heap bytes allocated and still in use.",
+        m.level("alloc", 1.2e7, 3.9e7),
+    );
 }

@@ -5,16 +5,16 @@ use super::motion::Motion;
 use super::page::{Dialect, Page};
 
 /// The application, as its names and labels show it.
-pub const APP_ID: &str = "app-20261120235950-0001";
+pub(crate) const APP_ID: &str = "app-20261120235950-0001";
 /// The name that its owner gave it.
-pub const APP_NAME: &str = "nightly-etl";
+pub(crate) const APP_NAME: &str = "nightly-etl";
 /// An executor gets this old before dynamic allocation replaces it, in seconds.
 const EXECUTOR_LIFE: f64 = 120.0;
 
 const MIB: f64 = 1024.0 * 1024.0;
 
 /// `/metrics/prometheus` of the driver.
-pub fn driver(m: &Motion) -> String {
+pub(crate) fn driver(m: &Motion) -> String {
     let mut page = Page::new(Dialect::Text);
     let prefix = format!("metrics_{}_driver_", APP_ID.replace('-', "_"));
     let heap = m.level("heap", 180.0 * MIB, 620.0 * MIB);
@@ -82,7 +82,7 @@ pub fn driver(m: &Motion) -> String {
 
 /// `/metrics/executors/prometheus` of the driver: three executors, one of which
 /// dynamic allocation replaces every two minutes, so that its series vanish.
-pub fn executors(m: &Motion) -> String {
+pub(crate) fn executors(m: &Motion) -> String {
     let mut page = Page::new(Dialect::Text);
     let version = "version=\"4.3.0\", revision=\"98bc0212c94705434471627068f41e374ccab143\"";
     page.sample("spark_info", version, 1.0);
@@ -96,9 +96,7 @@ pub fn executors(m: &Motion) -> String {
 }
 
 fn executor(page: &mut Page, m: &Motion, id: &str, cores: f64) {
-    let labels = format!(
-        "application_id=\"{APP_ID}\", application_name=\"{APP_NAME}\", executor_id=\"{id}\""
-    );
+    let labels = format!("application_id=\"{APP_ID}\", application_name=\"{APP_NAME}\", executor_id=\"{id}\"");
     let name = |what: &str| format!("{what}{id}");
     let used = m.level(&name("used"), 0.1 * MIB, 90.0 * MIB);
     let heap = m.level(&name("heap"), 60.0 * MIB, 170.0 * MIB);

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use super::fleet::{DemoTarget, Fleet};
 
 /// What is being started, one line per simulated process.
-pub fn starting(fleet: &Fleet, kafka: &str) -> String {
+pub(crate) fn starting(fleet: &Fleet, kafka: &str) -> String {
     let mut out = String::from("Clusters that Prometheus cannot reach (simulated, on loopback):\n");
     let mut cluster = "";
     for target in &fleet.targets {
@@ -23,15 +23,13 @@ fn job(target: &DemoTarget) -> &'static str {
 
 /// The addresses, and three things to try. `bridges` are names and base URLs
 /// (`http://127.0.0.1:1234/`), `kill` says how the first one is killed.
-pub fn ready(bridges: &[(String, String)], kill: &str) -> String {
+pub(crate) fn ready(bridges: &[(String, String)], kill: &str) -> String {
     let mut out = String::new();
     for (name, url) in bridges {
         let _ = writeln!(out, "bridge {name}  {url}");
     }
-    let first = bridges.first().map_or("", |(_, url)| url.as_str());
     let last = bridges.last().map_or("", |(_, url)| url.as_str());
-    let all: Vec<&str> = bridges.iter().map(|(_, url)| url.as_str()).collect();
-    let scrapes: Vec<String> = all.iter().map(|url| format!("{url}metrics")).collect();
+    let scrapes: Vec<String> = bridges.iter().map(|(_, url)| format!("{url}metrics")).collect();
     let _ = write!(
         out,
         "
@@ -44,10 +42,9 @@ Three things to try:
   3. Look at the page: {last}
      umbrella-edge goes silent after 40 s and comes back 40 s later.
 
-Ctrl-C ends it. {}
+Ctrl-C ends it; nothing is left behind.
 ",
         scrapes.join(" "),
-        if first.is_empty() { "" } else { "Nothing is left behind." },
     );
     out
 }

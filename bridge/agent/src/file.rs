@@ -51,10 +51,15 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Whether this version is new and has been stable since the last poll.
-    pub(crate) fn is_due(&mut self, now: Option<Version>) -> bool {
-        let stable = now.is_some() && self.seen == now;
-        self.seen = now;
-        stable && self.handled != now
+    pub(crate) fn is_due(&mut self, now: Version) -> bool {
+        let stable = self.seen == Some(now);
+        self.seen = Some(now);
+        stable && self.handled != Some(now)
+    }
+
+    /// The file is not there: the next one must be stable anew.
+    pub(crate) fn gone(&mut self) {
+        self.seen = None;
     }
 
     /// Looked at for good, shipped or refused: only a change brings it back.
@@ -64,11 +69,13 @@ impl Watch {
 }
 
 /// The results of reading a version.
-pub(crate) const RESULTS: [&str; 5] = ["ok", "not_a_file", "too_large", "unfinished", "error"];
+pub(crate) const RESULTS: [&str; 6] = ["ok", "missing", "not_a_file", "too_large", "unfinished", "error"];
 
 /// Why a version is not shipped: the `result` of `file_reads_total`.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FileError {
+    #[error("it is not there; waiting for it")]
+    Missing,
     #[error("it is no regular file")]
     NotAFile,
     #[error("it has {size} bytes, {limit} are allowed (limits.dump_bytes)")]
@@ -87,6 +94,7 @@ pub(crate) enum FileError {
 impl FileError {
     pub(crate) fn result(&self) -> &'static str {
         match self {
+            FileError::Missing => "missing",
             FileError::NotAFile => "not_a_file",
             FileError::TooLarge { .. } => "too_large",
             FileError::Unfinished { .. } => "unfinished",
@@ -96,12 +104,12 @@ impl FileError {
     }
 }
 
-/// The version that is there now; `None` if the file is not there.
-pub(crate) fn look(path: &Path) -> Result<Option<Version>, FileError> {
+/// The version that is there now.
+pub(crate) fn look(path: &Path) -> Result<Version, FileError> {
     match std::fs::metadata(path) {
         Ok(meta) if !meta.is_file() => Err(FileError::NotAFile),
-        Ok(meta) => Ok(Some(Version::of(&meta))),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Ok(meta) => Ok(Version::of(&meta)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(FileError::Missing),
         Err(e) => Err(e.into()),
     }
 }
@@ -156,10 +164,13 @@ mod tests {
             (Some(3), true),
         ];
         for (i, (seen, due)) in polls.into_iter().enumerate() {
-            let now = seen.map(version);
+            let Some(now) = seen.map(version) else {
+                watch.gone();
+                continue;
+            };
             assert_eq!(watch.is_due(now), due, "poll {i}");
             if due {
-                watch.handled(version(seen.unwrap()));
+                watch.handled(now);
             }
         }
         assert_eq!(version(1).modified(), 10_005);
@@ -182,7 +193,7 @@ mod tests {
         ];
         for (text, expected) in cases {
             std::fs::write(&path, text).unwrap();
-            let now = look(&path).unwrap().unwrap();
+            let now = look(&path).unwrap();
             let got = read(&path, now, &mut watch, 13);
             let result = got.as_ref().map_or_else(FileError::result, |_| "ok");
             assert_eq!(result, expected, "{text:?}");
@@ -194,7 +205,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("dump.prom");
         std::fs::write(&path, "a 1\n").unwrap();
-        let now = look(&path).unwrap().unwrap();
+        let now = look(&path).unwrap();
         std::fs::write(&path, "a 1\nb 1\n").unwrap();
         let mut watch = Watch::default();
         let got = read(&path, now, &mut watch, 100).unwrap_err();
@@ -207,6 +218,6 @@ mod tests {
     fn what_is_no_file_is_told_apart() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(look(dir.path()).unwrap_err().result(), "not_a_file");
-        assert!(look(&dir.path().join("none")).unwrap().is_none());
+        assert_eq!(look(&dir.path().join("none")).unwrap_err().result(), "missing");
     }
 }

@@ -18,7 +18,7 @@ const SCRAPE_SECONDS: MetricDef = MetricDef::histogram(
 );
 const FILE_READS: MetricDef = MetricDef::counter(
     "kafka2prom_agent_file_reads_total",
-    "New versions of dump files by result; only ok makes a dump.",
+    "Versions of dump files by result; only ok makes a dump. What lasts (missing, not_a_file, error) counts once.",
     &["result"],
 );
 const SOURCE_UP: MetricDef = MetricDef::gauge(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hyper::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, StatusCode};
-use k2p_core::compress::{Encoding, decompress};
+use k2p_core::compress::{DecompressError, Encoding, decompress};
 use k2p_runtime::clock::unix_ms;
 use k2p_runtime::http::client::{ClientError, Fetched, HttpClient};
 use k2p_runtime::shutdown::Shutdown;
@@ -35,8 +35,10 @@ enum ScrapeError {
     NotADump(String),
     #[error("its content-encoding {0:?} is unknown")]
     Encoding(String),
-    #[error("its answer cannot be decompressed: {0}")]
-    Decompress(String),
+    #[error("its answer: {0}")]
+    Decompress(#[from] DecompressError),
+    #[error("the decoder failed")]
+    Decoder,
 }
 
 impl ScrapeError {
@@ -46,7 +48,8 @@ impl ScrapeError {
             ScrapeError::Client(error) => error.reason(),
             ScrapeError::Status(_) => "status",
             ScrapeError::NotADump(_) => "not_a_dump",
-            ScrapeError::Encoding(_) | ScrapeError::Decompress(_) => "encoding",
+            ScrapeError::Decompress(DecompressError::TooLarge { .. }) => "too_large",
+            ScrapeError::Encoding(_) | ScrapeError::Decompress(_) | ScrapeError::Decoder => "encoding",
         }
     }
 }
@@ -156,11 +159,7 @@ async fn decode(fetched: Fetched, limit: usize) -> Result<Vec<u8>, ScrapeError> 
     let work = tokio::task::spawn_blocking(move || {
         decompress(encoding, &fetched.body, limit).map(std::borrow::Cow::into_owned)
     });
-    match work.await {
-        Ok(Ok(body)) => Ok(body),
-        Ok(Err(error)) => Err(ScrapeError::Decompress(error.to_string())),
-        Err(_) => Err(ScrapeError::Decompress("the decoder failed".to_owned())),
-    }
+    Ok(work.await.map_err(|_| ScrapeError::Decoder)??)
 }
 
 /// How long to wait before a target's first scrape: its place within the interval

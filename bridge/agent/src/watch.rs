@@ -61,9 +61,9 @@ impl Watcher {
             Err(FileError::Changed) => return,
             Err(error) => error.result(),
         };
-        // What is no version of the file (a directory, no permission) comes with each
-        // poll and is counted when it begins.
-        let persists = matches!(found, Err(FileError::NotAFile | FileError::Io(_)));
+        // What is no version of the file (not there, a directory, no permission) comes
+        // with each poll and is counted when it begins.
+        let persists = matches!(found, Err(FileError::Missing | FileError::NotAFile | FileError::Io(_)));
         if !(persists && *last == result) {
             self.metrics.file_reads.with_label_values(&[result]).inc();
         }
@@ -80,13 +80,10 @@ impl Watcher {
 type Found = Result<Option<(Version, Vec<u8>)>, FileError>;
 
 fn poll(path: &std::path::Path, watch: &mut Watch, limit: u64) -> Found {
-    let now = file::look(path)?;
-    if !watch.is_due(now) {
+    let version = file::look(path).inspect_err(|_| watch.gone())?;
+    if !watch.is_due(version) {
         return Ok(None);
     }
-    let Some(version) = now else {
-        return Ok(None);
-    };
     let body = file::read(path, version, watch, limit)?;
     Ok(Some((version, body)))
 }

@@ -109,6 +109,7 @@ struct Play {
     status: u16,
     content_type: &'static str,
     gzip: bool,
+    encoding: Option<&'static str>,
     body: String,
     asked: Vec<HeaderMap>,
 }
@@ -127,6 +128,7 @@ impl Target {
             status: 200,
             content_type: "text/plain; version=0.0.4",
             gzip: false,
+            encoding: None,
             body: body.to_owned(),
             asked: Vec::new(),
         };
@@ -156,8 +158,8 @@ fn answer(play: &Play) -> Response<http::BoxBody> {
         body = encoder.finish().unwrap();
     }
     let mut response = http::text(StatusCode::from_u16(play.status).unwrap(), play.content_type, body);
-    if play.gzip {
-        response.headers_mut().insert("content-encoding", "gzip".parse().unwrap());
+    if let Some(encoding) = play.encoding.or(play.gzip.then_some("gzip")) {
+        response.headers_mut().insert("content-encoding", encoding.parse().unwrap());
     }
     response
 }
@@ -293,19 +295,22 @@ async fn a_target_that_gives_no_dump_is_counted_and_comes_back() {
     let up = format!("kafka2prom_agent_source_up{{source=\"{}\"}}", target.url);
     let agent = Agent::start(config);
     type Fault = fn(&mut Play);
-    let faults: [(&str, Fault); 4] = [
+    let faults: [(&str, Fault); 5] = [
         ("status", |p| p.status = 500),
         ("not_a_dump", |p| p.content_type = "text/html"),
         ("too_large", |p| p.body = "x".repeat(1001)),
-        ("encoding", |p| {
+        ("too_large", |p| {
             p.gzip = true;
             p.body = "x".repeat(1001);
         }),
+        ("encoding", |p| p.encoding = Some("br")),
     ];
     let good = target.play.lock().unwrap().clone();
     for (result, fault) in faults {
+        let series = format!("kafka2prom_agent_scrapes_total{{result=\"{result}\"}}");
+        let before = agent.metric(&series);
         target.set(fault);
-        agent.until(&format!("kafka2prom_agent_scrapes_total{{result=\"{result}\"}}"), |n| n > 0.0).await;
+        agent.until(&series, |n| n > before).await;
         agent.until(&up, |n| n == 0.0).await;
         target.set(|p| *p = good.clone());
         agent.until(&up, |n| n == 1.0).await;
@@ -329,9 +334,10 @@ async fn a_dump_file_is_shipped_once_per_version() {
         std::fs::File::options().append(true).open(&fresh).unwrap().set_modified(time).unwrap();
         std::fs::rename(&fresh, &path).unwrap();
     };
+    let file = format!("{};instance=h", path.display());
+    let agent = Agent::start(config(&kafka.cluster.bootstrap_servers(), &[], &[file]));
+    agent.until("kafka2prom_agent_file_reads_total{result=\"missing\"}", |n| n == 1.0).await;
     write("a 1\n", 1_700_000_000);
-    let agent =
-        Agent::start(config(&kafka.cluster.bootstrap_servers(), &[], &[format!("{};instance=h", path.display())]));
     kafka.until(|r| r.len() == 1).await;
     write("a 2", 1_700_000_030);
     agent.until("kafka2prom_agent_file_reads_total{result=\"unfinished\"}", |n| n > 0.0).await;
@@ -345,6 +351,7 @@ async fn a_dump_file_is_shipped_once_per_version() {
     assert_eq!(seen, [("a 1\n", a), ("a 3\n# EOF\n", b), ("a 4\n# EOF\n", c)]);
     assert_eq!(kafka.records[0].key, "cluster=\"acme\",instance=\"h\",job=\"orders\"");
     let formats: Vec<&str> = kafka.records.iter().filter_map(|r| r.content_type.as_deref()).collect();
+    assert_eq!(agent.metric("kafka2prom_agent_file_reads_total{result=\"missing\"}"), 1.0);
     assert!(formats[0].starts_with("text/plain; version=0.0.4"));
     assert!(formats[1].starts_with("application/openmetrics-text; version=1.0.0"));
     agent.stop().await;
