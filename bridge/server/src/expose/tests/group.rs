@@ -219,3 +219,19 @@ async fn explain_asks_the_others() {
     let told = a.get("/api/v1/explain?origin=nobody").await.json();
     assert_eq!(told["verdict"], "unknown");
 }
+
+#[tokio::test]
+async fn head_over_the_wire_claims_no_length_that_is_wrong() {
+    let (a, _b) = two().await;
+    let length = async |method: &str, path: &str| {
+        let uri = format!("http://{}{path}", a.address());
+        let request = Request::builder().method(method).uri(uri).body(k2p_runtime::http::empty()).unwrap();
+        let answer = a.exposer.state.client.send(request, Duration::from_secs(10)).await.unwrap();
+        assert_eq!(answer.status(), 200, "{method} {path}");
+        answer.headers().get("content-length").map(|v| v.to_str().unwrap().to_owned())
+    };
+    for path in ["/static/status.css", "/metrics", &partition(1)] {
+        let (get, head) = (length("GET", path).await, length("HEAD", path).await);
+        assert!(head.is_none() || head == get, "{path}: {head:?}, not {get:?}");
+    }
+}
