@@ -58,7 +58,10 @@ async fn bridges_that_point_at_each_other_do_not_loop() {
     b.live.publish_group(map(&[(2, Some(a.address()))]));
     let answer = a.get(&partition(2)).await;
     assert_eq!(answer.status, 503);
-    assert!(answer.json()["detail"].as_str().unwrap().contains("503"));
+    assert!(answer.json()["detail"].as_str().unwrap().contains(b.address()));
+    let asked = |bridge: &Bridge, result| bridge.exposer.state.metrics.peer_requests.with_label_values(&[result]).get();
+    assert!(asked(&a, "status") > 0, "b refused what came by a hop");
+    assert!(peers::RESULTS.iter().all(|result| asked(&b, result) == 0), "and asked nobody");
 }
 
 #[tokio::test]
