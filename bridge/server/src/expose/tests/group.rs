@@ -58,7 +58,10 @@ async fn bridges_that_point_at_each_other_do_not_loop() {
     b.live.publish_group(map(&[(2, Some(a.address()))]));
     let answer = a.get(&partition(2)).await;
     assert_eq!(answer.status, 503);
-    assert!(answer.json()["detail"].as_str().unwrap().contains("503"));
+    assert!(answer.json()["detail"].as_str().unwrap().contains(b.address()));
+    let asked = |bridge: &Bridge, result| bridge.exposer.state.metrics.peer_requests.with_label_values(&[result]).get();
+    assert!(asked(&a, "status") > 0, "b refused what came by a hop");
+    assert!(peers::RESULTS.iter().all(|result| asked(&b, result) == 0), "and asked nobody");
 }
 
 #[tokio::test]
@@ -218,4 +221,20 @@ async fn explain_asks_the_others() {
     assert_eq!((&told["verdict"], &told["bridge"]), (&"exposed".into(), &b.address().into()));
     let told = a.get("/api/v1/explain?origin=nobody").await.json();
     assert_eq!(told["verdict"], "unknown");
+}
+
+#[tokio::test]
+async fn head_over_the_wire_claims_no_length_that_is_wrong() {
+    let (a, _b) = two().await;
+    let length = async |method: &str, path: &str| {
+        let uri = format!("http://{}{path}", a.address());
+        let request = Request::builder().method(method).uri(uri).body(k2p_runtime::http::empty()).unwrap();
+        let answer = a.exposer.state.client.send(request, Duration::from_secs(10)).await.unwrap();
+        assert_eq!(answer.status(), 200, "{method} {path}");
+        answer.headers().get("content-length").map(|v| v.to_str().unwrap().to_owned())
+    };
+    for path in ["/static/status.css", "/metrics", &partition(1)] {
+        let (get, head) = (length("GET", path).await, length("HEAD", path).await);
+        assert!(head.is_none() || head == get, "{path}: {head:?}, not {get:?}");
+    }
 }

@@ -150,7 +150,7 @@ async fn too_many_scrapes_are_refused_and_counted() {
     assert_eq!(bridge.get("/-/ready").await.status, 200, "management is no scrape");
     drop(slow);
     let metrics = &bridge.exposer.state.metrics;
-    while metrics.scrapes_in_flight.get() > 0 {
+    while bridge.exposer.scrapes.available_permits() == 0 {
         tokio::task::yield_now().await;
     }
     let answer = bridge.get("/metrics/self").await;
