@@ -68,7 +68,9 @@ fn load(args: &AgentArgs) -> Result<Config, Vec<String>> {
 fn from_file(path: &std::path::Path, args: &AgentArgs) -> Result<Config, Vec<String>> {
     let mixed = !args.scrape.is_empty() || !args.files.is_empty() || !args.labels.is_empty();
     if mixed || args.kafka.brokers.is_some() {
-        return Err(vec!["--config.file: an agent takes either a file or flags; move the flags into the file".to_owned()]);
+        return Err(vec![
+            "--config.file: an agent takes either a file or flags; move the flags into the file".to_owned(),
+        ]);
     }
     let reader = Reader::new(Document::load(path));
     let config = Config::from_section(&reader.root());

@@ -35,7 +35,8 @@ pub fn run(args: &DecodeArgs) -> Done {
         }
     };
     // A closed pipe (`| head`) is no failure of decoding.
-    let _closed = out.write_all(text.as_bytes()).and_then(|()| if text.ends_with('\n') { Ok(()) } else { writeln!(out) });
+    let _closed =
+        out.write_all(text.as_bytes()).and_then(|()| if text.ends_with('\n') { Ok(()) } else { writeln!(out) });
     if accepted { Ok(()) } else { Err(Failure::Silent) }
 }
 

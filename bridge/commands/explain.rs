@@ -22,7 +22,10 @@ pub fn run(args: &ExplainArgs) -> Done {
     let answer = runtime.block_on(async {
         let client = HttpClient::new(&ClientConfig::default()).map_err(Failure::failed)?;
         client.get(&url, HeaderMap::new(), TIMEOUT, MAX_BYTES).await.map_err(|e| {
-            Failure::failed(format_args!("{} does not answer: {e}; name a running bridge with --bridge URL", args.bridge))
+            Failure::failed(format_args!(
+                "{} does not answer: {e}; name a running bridge with --bridge URL",
+                args.bridge
+            ))
         })
     })?;
     let body = String::from_utf8_lossy(&answer.body);

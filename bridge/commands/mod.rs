@@ -48,7 +48,10 @@ impl Failure {
 pub type Done = Result<(), Failure>;
 
 /// The Kafka settings of a command that has flags only.
-pub fn kafka_config(args: &crate::cli::KafkaArgs, group: Option<&str>) -> Result<k2p_runtime::kafka::KafkaConfig, Failure> {
+pub fn kafka_config(
+    args: &crate::cli::KafkaArgs,
+    group: Option<&str>,
+) -> Result<k2p_runtime::kafka::KafkaConfig, Failure> {
     let Some(brokers) = &args.brokers else {
         return Err(Failure::Usage(vec!["no broker: name one with --kafka.brokers HOST:PORT".to_owned()]));
     };

@@ -50,12 +50,15 @@ pub fn begin(log: &LogArgs, service: &str) -> Result<Process, Failure> {
             OtelProtocol::Http => telemetry::OtelProtocol::Http,
             OtelProtocol::Grpc => telemetry::OtelProtocol::Grpc,
         },
-        service_name: service.to_owned(),
+        otel_headers: Vec::new(),
         sample_ratio: 1.0,
         metrics_interval: Duration::from_secs(15),
+        service_name: service.to_owned(),
+        service_version: VERSION.to_owned(),
+        service_instance: String::new(),
     };
-    let telemetry = telemetry::init(config, &registry, runtime.telemetry.clone())
-        .map_err(|e| Failure::Usage(vec![e.to_string()]))?;
+    let telemetry =
+        telemetry::init(&config, &registry, &runtime.telemetry).map_err(|e| Failure::Usage(vec![e.to_string()]))?;
     let shutdown = Shutdown::new();
     shutdown.on_signals(impatient).map_err(Failure::failed)?;
     Ok(Process { registry, runtime, shutdown, telemetry })

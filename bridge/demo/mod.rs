@@ -11,7 +11,4 @@ mod service;
 mod spark;
 mod words;
 
-pub use agents::{agents, own_agent};
-pub use fleet::{DemoTarget, Fleet};
-pub use run::run;
-pub use words::{ready, starting};
+pub(crate) use run::run;

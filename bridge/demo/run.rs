@@ -2,15 +2,17 @@
 use std::io::{BufRead, Write};
 use std::time::Duration;
 
-use k2p_runtime::mock::MockKafka;
 use k2p_runtime::metrics::RuntimeMetrics;
+use k2p_runtime::mock::MockKafka;
 use k2p_runtime::shutdown::Shutdown;
 use prometheus::Registry;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::agents::{agents, own_agent};
 use super::bridges::{Bridge, Bridges};
-use super::{Fleet, agents, own_agent, ready, starting};
+use super::fleet::Fleet;
+use super::words::{ready, starting};
 use crate::cli::{DemoArgs, LogArgs};
 use crate::commands::{Done, Failure, process};
 
@@ -19,7 +21,7 @@ const TOPIC: &str = "k2p.metrics";
 /// Enough that both bridges have some, few enough to read.
 const PARTITIONS: i32 = 8;
 
-pub fn run(args: &DemoArgs, log: &LogArgs) -> Done {
+pub(crate) fn run(args: &DemoArgs, log: &LogArgs) -> Done {
     let runtime = process::tokio_runtime()?;
     let quiet = LogArgs { level: quiet(&log.level), ..log.clone() };
     let done = runtime.block_on(async {
@@ -72,10 +74,9 @@ async fn demo(args: &DemoArgs, process: &process::Process) -> Done {
     }
     process.shutdown.trigger();
     bridges.stop().await;
-    let _late = tokio::time::timeout(Duration::from_millis(500), async {
-        while agents_running.join_next().await.is_some() {}
-    })
-    .await;
+    let _late =
+        tokio::time::timeout(Duration::from_millis(500), async { while agents_running.join_next().await.is_some() {} })
+            .await;
     say("Ended.\n");
     Ok(())
 }

@@ -73,9 +73,7 @@ const ZSTD_MAX_WINDOW_LOG: u32 = 27;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecompressError {
     /// More than `limit` bytes.
-    #[error(
-        "the dump has more than {limit} bytes decompressed: send less, or raise the topic's dump_bytes"
-    )]
+    #[error("the dump has more than {limit} bytes decompressed: send less, or raise the topic's dump_bytes")]
     TooLarge {
         /// The limit, in bytes.
         limit: usize,
@@ -114,20 +112,11 @@ impl From<DecompressError> for Refusal {
 ///
 /// # Errors
 /// [`DecompressError`].
-pub fn decompress(
-    encoding: Encoding,
-    body: &[u8],
-    limit: usize,
-) -> Result<Cow<'_, [u8]>, DecompressError> {
+pub fn decompress(encoding: Encoding, body: &[u8], limit: usize) -> Result<Cow<'_, [u8]>, DecompressError> {
     match encoding {
         Encoding::Identity if body.len() > limit => Err(DecompressError::TooLarge { limit }),
         Encoding::Identity => Ok(Cow::Borrowed(body)),
-        Encoding::Gzip => read(
-            encoding,
-            flate2::bufread::MultiGzDecoder::new(body),
-            body,
-            limit,
-        ),
+        Encoding::Gzip => read(encoding, flate2::bufread::MultiGzDecoder::new(body), body, limit),
         Encoding::Zstd => {
             let decoder = zstd_decoder(body, limit).map_err(|e| fault(encoding, &e))?;
             read(encoding, decoder, body, limit)
@@ -184,14 +173,10 @@ fn snappy_raw<'a>(body: &[u8], limit: usize) -> Result<Cow<'a, [u8]>, Decompress
         }
         // The length that a block begins with takes at most five bytes.
         snap::Error::Header if body.len() < 5 => DecompressError::Truncated { encoding },
-        snap::Error::HeaderMismatch {
-            expected_len,
-            got_len,
-        } if got_len < expected_len => DecompressError::Truncated { encoding },
-        other => DecompressError::Corrupt {
-            encoding,
-            detail: other.to_string(),
-        },
+        snap::Error::HeaderMismatch { expected_len, got_len } if got_len < expected_len => {
+            DecompressError::Truncated { encoding }
+        }
+        other => DecompressError::Corrupt { encoding, detail: other.to_string() },
     };
     let declared = snap::raw::decompress_len(body).map_err(corrupt)?;
     if declared > limit {
@@ -202,9 +187,7 @@ fn snappy_raw<'a>(body: &[u8], limit: usize) -> Result<Cow<'a, [u8]>, Decompress
     if declared > body.len().saturating_mul(SNAPPY_RATIO) {
         return Err(DecompressError::Truncated { encoding });
     }
-    let out = snap::raw::Decoder::new()
-        .decompress_vec(body)
-        .map_err(corrupt)?;
+    let out = snap::raw::Decoder::new().decompress_vec(body).map_err(corrupt)?;
     Ok(Cow::Owned(out))
 }
 
@@ -223,8 +206,6 @@ pub fn compress(encoding: Encoding, body: &[u8]) -> io::Result<Vec<u8>> {
             encoder.finish()
         }
         Encoding::Zstd => zstd::bulk::compress(body, 3),
-        Encoding::Snappy => snap::raw::Encoder::new()
-            .compress_vec(body)
-            .map_err(io::Error::other),
+        Encoding::Snappy => snap::raw::Encoder::new().compress_vec(body).map_err(io::Error::other),
     }
 }

@@ -108,10 +108,7 @@ pub struct RefusalReport {
 
 impl From<Refusal> for RefusalReport {
     fn from(refusal: Refusal) -> RefusalReport {
-        RefusalReport {
-            reason: refusal.reason.as_str(),
-            detail: refusal.detail,
-        }
+        RefusalReport { reason: refusal.reason.as_str(), detail: refusal.detail }
     }
 }
 
@@ -124,10 +121,7 @@ impl DecodeReport {
 
 /// Reads a value and reports.
 pub fn report(value: &[u8], options: &DecodeOptions<'_>) -> DecodeReport {
-    let mut report = DecodeReport {
-        value_bytes: value.len(),
-        ..DecodeReport::default()
-    };
+    let mut report = DecodeReport { value_bytes: value.len(), ..DecodeReport::default() };
     report.refused = with_parsed(value, options, &mut report, |_| ()).err();
     report
 }
@@ -153,15 +147,13 @@ fn with_parsed<T>(
     report.encoding = encoding(options.content_encoding)?;
     let body = decompress(report.encoding, value, options.dump_bytes).map_err(Refusal::from)?;
     report.dump_bytes = body.len();
-    let format = codec::detect(options.content_type, &body, options.default_format)
-        .map_err(Refusal::from)?;
+    let format = codec::detect(options.content_type, &body, options.default_format).map_err(Refusal::from)?;
     report.format = Some(format);
     let parsed = if options.strict {
         let strict = codec::parse_strict(format, &body, &options.limits);
         strict.map_err(|rejection| refuse(report, &rejection))?
     } else {
-        let (parsed, lines) =
-            codec::parse_counted(format, &body, &options.limits).map_err(Refusal::from)?;
+        let (parsed, lines) = codec::parse_counted(format, &body, &options.limits).map_err(Refusal::from)?;
         report.lines = Some(lines);
         parsed
     };
@@ -186,10 +178,7 @@ fn refuse(report: &mut DecodeReport, rejection: &Rejection) -> RefusalReport {
         column => format!("line {}, column {column}", rejection.line),
     };
     let detail = format!("{place}: {}: {}", rejection.reason, rejection.detail);
-    RefusalReport {
-        reason: "strict",
-        detail,
-    }
+    RefusalReport { reason: "strict", detail }
 }
 
 fn rejection_report(rejection: &Rejection) -> RejectionReport {
@@ -270,30 +259,15 @@ impl fmt::Display for DecodeReport {
             encoding => writeln!(f, " ({} as {})", self.value_bytes, encoding.as_str())?,
         }
         if let Some(refused) = &self.refused {
-            writeln!(
-                f,
-                "refused   {}: {}",
-                refused.reason,
-                printable(&refused.detail)
-            )?;
+            writeln!(f, "refused   {}: {}", refused.reason, printable(&refused.detail))?;
             return Ok(());
         }
-        writeln!(
-            f,
-            "series    {} in {} families",
-            self.series,
-            self.families.len()
-        )?;
+        writeln!(f, "series    {} in {} families", self.series, self.families.len())?;
         if let Some(lines) = &self.lines {
             writeln!(
                 f,
                 "lines     {}: {} samples, {} metadata, {} comments, {} blank, {} rejected",
-                lines.total,
-                lines.samples,
-                lines.metadata,
-                lines.comments,
-                lines.blank,
-                lines.rejected
+                lines.total, lines.samples, lines.metadata, lines.comments, lines.blank, lines.rejected
             )?;
         }
         for family in &self.families {
@@ -309,11 +283,7 @@ impl DecodeReport {
         if self.rejected.is_empty() {
             return writeln!(f, "rejected  nothing");
         }
-        let counts: Vec<_> = self
-            .rejected
-            .iter()
-            .map(|(r, n)| format!("{n} {r}"))
-            .collect();
+        let counts: Vec<_> = self.rejected.iter().map(|(r, n)| format!("{n} {r}")).collect();
         writeln!(f, "rejected  {}", counts.join(", "))?;
         for rejection in &self.rejections {
             let place = match rejection.column {

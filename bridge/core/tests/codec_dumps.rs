@@ -14,9 +14,7 @@ const QUOTE: &str = include_str!("dumps/spark_exec_nasty_quote.01.txt");
 
 /// The sample lines, sorted, with Spark's blanks behind commas taken out.
 fn plain(dump: &str, keep: impl Fn(&str) -> bool) -> Vec<String> {
-    let lines = dump
-        .lines()
-        .filter(|l| !l.starts_with('#') && !l.is_empty() && keep(l));
+    let lines = dump.lines().filter(|l| !l.starts_with('#') && !l.is_empty() && keep(l));
     let mut all: Vec<_> = lines.map(|l| l.trim_end().replace("\", ", "\",")).collect();
     all.sort();
     all
@@ -46,30 +44,17 @@ fn spark_breaks_lines_and_quotes_and_keeps_the_rest() {
     let good = |line: &str| {
         let name = line.split(['{', ' ']).next().unwrap_or_default();
         let pieces = line.matches('"').count().is_multiple_of(2) && line.contains(' ');
-        !name.contains('"')
-            && pieces
-            && !line.contains("said \"hi\"")
-            && !line.starts_with("lines\"")
+        !name.contains('"') && pieces && !line.contains("said \"hi\"") && !line.starts_with("lines\"")
     };
     for (dump, per_series) in [(NEWLINE, 2), (QUOTE, 1)] {
-        let (parsed, lines) =
-            parse_counted(Format::Text, dump.as_bytes(), &ParseOptions::default()).unwrap();
+        let (parsed, lines) = parse_counted(Format::Text, dump.as_bytes(), &ParseOptions::default()).unwrap();
         assert_eq!(sorted(&normalized(&parsed)), plain(dump, good));
         assert!(lines.samples > 0);
-        assert!(
-            lines.rejected >= 20 && lines.rejected % per_series == 0,
-            "{lines:?}"
-        );
-        assert_eq!(
-            lines.samples + lines.rejected + lines.blank + lines.comments + lines.metadata,
-            lines.total
-        );
+        assert!(lines.rejected >= 20 && lines.rejected % per_series == 0, "{lines:?}");
+        assert_eq!(lines.samples + lines.rejected + lines.blank + lines.comments + lines.metadata, lines.total);
         let strict = parse_strict(Format::Text, dump.as_bytes(), &ParseOptions::default());
         let rejection = strict.unwrap_err();
-        assert_eq!(
-            (rejection.line, rejection.reason),
-            (2, SampleReason::Syntax)
-        );
+        assert_eq!((rejection.line, rejection.reason), (2, SampleReason::Syntax));
     }
 }
 
@@ -100,76 +85,23 @@ fn a_report_tells_what_happened() {
 #[test]
 fn a_report_of_what_is_refused() {
     let packed = compress(Encoding::Gzip, NODE.as_bytes()).unwrap();
-    let gzip = DecodeOptions {
-        content_encoding: Some("gzip"),
-        ..DecodeOptions::default()
-    };
-    let strict = DecodeOptions {
-        strict: true,
-        ..DecodeOptions::default()
-    };
-    let openmetrics = DecodeOptions {
-        content_type: Some("application/openmetrics-text"),
-        ..DecodeOptions::default()
-    };
-    let small = DecodeOptions {
-        dump_bytes: 1000,
-        ..gzip
-    };
-    let protobuf = DecodeOptions {
-        content_type: Some("application/x-protobuf"),
-        ..DecodeOptions::default()
-    };
-    let brotli = DecodeOptions {
-        content_encoding: Some("br"),
-        ..DecodeOptions::default()
-    };
+    let gzip = DecodeOptions { content_encoding: Some("gzip"), ..DecodeOptions::default() };
+    let strict = DecodeOptions { strict: true, ..DecodeOptions::default() };
+    let openmetrics = DecodeOptions { content_type: Some("application/openmetrics-text"), ..DecodeOptions::default() };
+    let small = DecodeOptions { dump_bytes: 1000, ..gzip };
+    let protobuf = DecodeOptions { content_type: Some("application/x-protobuf"), ..DecodeOptions::default() };
+    let brotli = DecodeOptions { content_encoding: Some("br"), ..DecodeOptions::default() };
     for (value, options, reason, detail) in [
         (b"".as_slice(), gzip, "not_a_dump", "the value is empty"),
-        (
-            &packed,
-            DecodeOptions::default(),
-            "bad_encoding",
-            "the body is gzip",
-        ),
-        (
-            &packed[..packed.len() / 2],
-            gzip,
-            "truncated",
-            "the gzip stream ends too early",
-        ),
+        (&packed, DecodeOptions::default(), "bad_encoding", "the body is gzip"),
+        (&packed[..packed.len() / 2], gzip, "truncated", "the gzip stream ends too early"),
         (&packed, small, "too_large", "more than 1000 bytes"),
         (&packed, brotli, "bad_encoding", "\"br\""),
-        (
-            NODE.as_bytes(),
-            protobuf,
-            "unknown_format",
-            "application/x-protobuf",
-        ),
-        (
-            NODE.as_bytes(),
-            openmetrics,
-            "truncated",
-            "does not end with `# EOF`",
-        ),
-        (
-            QUOTE.as_bytes(),
-            strict,
-            "strict",
-            "line 2, column 93: syntax: ",
-        ),
-        (
-            b"\x00\x01\x02",
-            DecodeOptions::default(),
-            "not_a_dump",
-            "binary",
-        ),
-        (
-            b"hello world",
-            DecodeOptions::default(),
-            "not_a_dump",
-            "no line of it",
-        ),
+        (NODE.as_bytes(), protobuf, "unknown_format", "application/x-protobuf"),
+        (NODE.as_bytes(), openmetrics, "truncated", "does not end with `# EOF`"),
+        (QUOTE.as_bytes(), strict, "strict", "line 2, column 93: syntax: "),
+        (b"\x00\x01\x02", DecodeOptions::default(), "not_a_dump", "binary"),
+        (b"hello world", DecodeOptions::default(), "not_a_dump", "no line of it"),
     ] {
         let refused = report(value, &options).refused.unwrap();
         assert_eq!(refused.reason, reason, "{refused}");
@@ -179,9 +111,6 @@ fn a_report_of_what_is_refused() {
     let good = report(&packed, &gzip);
     assert!(good.is_clean(), "{good}");
     assert_eq!(good.series, plain(NODE, |_| true).len());
-    assert_eq!(
-        sorted(&samples(&packed, &gzip).unwrap()),
-        plain(NODE, |_| true)
-    );
+    assert_eq!(sorted(&samples(&packed, &gzip).unwrap()), plain(NODE, |_| true));
     assert!(good.to_string().contains("as gzip)\n"), "{good}");
 }

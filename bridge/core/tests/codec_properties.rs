@@ -40,11 +40,7 @@ fn any_dump() -> impl Strategy<Value = Vec<u8>> {
 fn check_parsed(parsed: &Parsed<'_>) -> Result<(), TestCaseError> {
     let (mut names, mut series) = (BTreeSet::new(), BTreeSet::new());
     for family in &parsed.families {
-        prop_assert!(
-            names.insert(family.name.to_string()),
-            "{} twice",
-            family.name
-        );
+        prop_assert!(names.insert(family.name.to_string()), "{} twice", family.name);
         for sample in &family.samples {
             let labels = Labels::parse(&sample.labels).unwrap();
             let mut canonical = String::new();
@@ -65,9 +61,7 @@ fn check_parsed(parsed: &Parsed<'_>) -> Result<(), TestCaseError> {
         }
     }
     let rejected: u64 = parsed.rejected.iter().map(|(_, n)| n).sum();
-    let kept = usize::try_from(rejected)
-        .unwrap()
-        .min(Parsed::KEPT_REJECTIONS);
+    let kept = usize::try_from(rejected).unwrap().min(Parsed::KEPT_REJECTIONS);
     prop_assert_eq!(parsed.rejections.len(), kept);
     Ok(())
 }
@@ -175,24 +169,13 @@ proptest! {
     }
 }
 
-fn any_sample() -> impl Strategy<Value = (String, Vec<(String, String)>, &'static str, Option<i64>)>
-{
-    let name = prop_oneof![
-        "[a-zA-Z_:][a-zA-Z0-9_:]{0,8}",
-        "\\PC{1,6}",
-        "[\"\\\\\n{},= ]{1,4}"
-    ];
-    let label = prop_oneof![
-        "[a-zA-Z_][a-zA-Z0-9_]{0,5}",
-        "\\PC{1,4}",
-        "[\"\\\\\n{},= ]{1,3}"
-    ];
+fn any_sample() -> impl Strategy<Value = (String, Vec<(String, String)>, &'static str, Option<i64>)> {
+    let name = prop_oneof!["[a-zA-Z_:][a-zA-Z0-9_:]{0,8}", "\\PC{1,6}", "[\"\\\\\n{},= ]{1,4}"];
+    let label = prop_oneof!["[a-zA-Z_][a-zA-Z0-9_]{0,5}", "\\PC{1,4}", "[\"\\\\\n{},= ]{1,3}"];
     let value = prop_oneof!["\\PC{0,10}", "[\"\\\\\n{},= n]{0,6}"];
     let labels = prop::collection::btree_map(label, value, 0..20)
         .prop_map(|map| map.into_iter().filter(|(n, _)| n != "__name__").collect());
-    let number = prop::sample::select(vec![
-        "0", "-1.5", "1e9", "+Inf", "-Inf", "NaN", "007", "0.1",
-    ]);
+    let number = prop::sample::select(vec!["0", "-1.5", "1e9", "+Inf", "-Inf", "NaN", "007", "0.1"]);
     (name, labels, number, any::<Option<i64>>())
 }
 

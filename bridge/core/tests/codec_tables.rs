@@ -3,9 +3,7 @@
 //! A case is read leniently and strictly; in text both must agree, line by line.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use k2p_core::codec::{
-    DumpError, Format, FormatError, ParseOptions, detect, parse, parse_counted, parse_strict,
-};
+use k2p_core::codec::{DumpError, Format, FormatError, ParseOptions, detect, parse, parse_counted, parse_strict};
 use k2p_core::compress::Encoding;
 use k2p_core::decode::normalized;
 use k2p_core::model::{MetricType, Parsed, SampleReason};
@@ -23,12 +21,7 @@ fn accepts(line: &str, expected: &str) {
     let body = format!("before 1\n{line}\nafter 2\n");
     let parsed = text(&body);
     let expected = format!("before 1\n{expected}\nafter 2\n");
-    assert_eq!(
-        normalized(&parsed),
-        expected,
-        "{line:?} {:?}",
-        parsed.rejections
-    );
+    assert_eq!(normalized(&parsed), expected, "{line:?} {:?}", parsed.rejections);
     assert_eq!(parsed.rejected, [], "{line:?}");
     let strict = parse_strict(Format::Text, body.as_bytes(), &options());
     assert_eq!(strict.unwrap(), parsed, "{line:?}");
@@ -246,10 +239,7 @@ fn bytes_that_are_no_utf8_cost_their_line() {
     let parsed = parse(Format::Text, body, &options()).unwrap();
     assert_eq!(normalized(&parsed), "a 1\nd{x=\"ä\"} 4\n");
     assert_eq!(parsed.rejected, [(SampleReason::Utf8, 2)]);
-    assert_eq!(
-        (parsed.rejections[0].line, parsed.rejections[0].column),
-        (2, 6)
-    );
+    assert_eq!((parsed.rejections[0].line, parsed.rejections[0].column), (2, 6));
     assert!(parsed.rejections[0].detail.contains("b{x=\"\\xff\"} 2"));
     assert!(parse_strict(Format::Text, body, &options()).is_err());
 }
@@ -259,44 +249,20 @@ fn the_same_series_twice() {
     use SampleReason::DuplicateSeries as Twice;
     for (body, kept, rejected) in [
         ("a 1\na 2\n", "a 1\n", 1),
-        (
-            "a{b=\"c\"} 1\na{b=\"c\"} 1\na{b=\"c\"} 1\n",
-            "a{b=\"c\"} 1\n",
-            2,
-        ),
-        (
-            "a{b=\"c\",d=\"e\"} 1\na{d=\"e\",b=\"c\"} 2\n",
-            "a{b=\"c\",d=\"e\"} 1\n",
-            1,
-        ),
+        ("a{b=\"c\"} 1\na{b=\"c\"} 1\na{b=\"c\"} 1\n", "a{b=\"c\"} 1\n", 2),
+        ("a{b=\"c\",d=\"e\"} 1\na{d=\"e\",b=\"c\"} 2\n", "a{b=\"c\",d=\"e\"} 1\n", 1),
         ("a{b=\"c\"} 1\na{\"b\"=\"c\"} 2\n", "a{b=\"c\"} 1\n", 1),
         ("a{b=\"\"} 1\na 2\n", "a{b=\"\"} 1\n", 1),
         ("a 1\na{b=\"\",c=\"\"} 2\n", "a 1\n", 1),
-        (
-            "a{b=\"\\x\"} 1\na{b=\"\\\\x\"} 2\n",
-            "a{b=\"\\\\x\"} 1\n",
-            1,
-        ),
+        ("a{b=\"\\x\"} 1\na{b=\"\\\\x\"} 2\n", "a{b=\"\\\\x\"} 1\n", 1),
         ("a 1\n{\"a\"} 2\n", "a 1\n", 1),
         ("a 1 5\na 2 5\n", "a 1 5\n", 1),
         ("a 1 5\na 2 6\n", "a 2 6\n", 0),
         ("a 1 6\na 2 5\n", "a 2 5\n", 0),
         ("a 1\na 2 5\n", "a 2 5\n", 0),
-        (
-            "a{b=\"c\"} 1\na{c=\"b\"} 2\n",
-            "a{b=\"c\"} 1\na{c=\"b\"} 2\n",
-            0,
-        ),
-        (
-            "a{b=\"c\"} 1\na{b=\"cd\"} 2\n",
-            "a{b=\"c\"} 1\na{b=\"cd\"} 2\n",
-            0,
-        ),
-        (
-            "a{b=\"c\",d=\"e\"} 1\na{b=\"e\",d=\"c\"} 2\n",
-            "a{b=\"c\",d=\"e\"} 1\na{b=\"e\",d=\"c\"} 2\n",
-            0,
-        ),
+        ("a{b=\"c\"} 1\na{c=\"b\"} 2\n", "a{b=\"c\"} 1\na{c=\"b\"} 2\n", 0),
+        ("a{b=\"c\"} 1\na{b=\"cd\"} 2\n", "a{b=\"c\"} 1\na{b=\"cd\"} 2\n", 0),
+        ("a{b=\"c\",d=\"e\"} 1\na{b=\"e\",d=\"c\"} 2\n", "a{b=\"c\",d=\"e\"} 1\na{b=\"e\",d=\"c\"} 2\n", 0),
         (
             "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"1.0\"} 2\n",
             "h_bucket{le=\"1\"} 1\nh_bucket{le=\"1.0\"} 2\n",
@@ -305,11 +271,7 @@ fn the_same_series_twice() {
     ] {
         let parsed = text(body);
         assert_eq!(normalized(&parsed), kept, "{body}");
-        let expected = if rejected > 0 {
-            vec![(Twice, rejected)]
-        } else {
-            vec![]
-        };
+        let expected = if rejected > 0 { vec![(Twice, rejected)] } else { vec![] };
         assert_eq!(parsed.rejected, expected, "{body}");
     }
 }
@@ -317,53 +279,28 @@ fn the_same_series_twice() {
 /// `name kind samples` of each family.
 fn families(parsed: &Parsed<'_>) -> Vec<String> {
     let all = parsed.families.iter();
-    all.map(|f| format!("{} {:?} {}", f.name, f.kind, f.samples.len()))
-        .collect()
+    all.map(|f| format!("{} {:?} {}", f.name, f.kind, f.samples.len())).collect()
 }
 
 #[test]
 fn text_families() {
     for (body, expected) in [
-        (
-            "a 1\nb 2\na{x=\"y\"} 3\n",
-            vec!["a Unknown 2", "b Unknown 1"],
-        ),
+        ("a 1\nb 2\na{x=\"y\"} 3\n", vec!["a Unknown 2", "b Unknown 1"]),
         ("# TYPE a counter\n", vec!["a Counter 0"]),
         ("# HELP a b\n", vec!["a Unknown 0"]),
-        (
-            "# TYPE a_total counter\na_total 1\na_created 2\n",
-            vec!["a_total Counter 1", "a_created Unknown 1"],
-        ),
+        ("# TYPE a_total counter\na_total 1\na_created 2\n", vec!["a_total Counter 1", "a_created Unknown 1"]),
         (
             "# TYPE a summary\na_sum 1\na_count 1\na{quantile=\"0.5\"} 1\na_bucket 1\n",
             vec!["a Summary 3", "a_bucket Unknown 1"],
         ),
-        (
-            "# TYPE a histogram\na_bucket{le=\"1\"} 1\na_sum 1\na_count 1\n",
-            vec!["a Histogram 3"],
-        ),
-        (
-            "# TYPE a gauge\na_sum 1\n",
-            vec!["a Gauge 0", "a_sum Unknown 1"],
-        ),
-        (
-            "# TYPE a summary\n# TYPE a_sum gauge\na_sum 1\n",
-            vec!["a Summary 0", "a_sum Gauge 1"],
-        ),
-        (
-            "# TYPE a gaugehistogram\na_bucket{le=\"1\"} 1\na_gsum 1\na_gcount 1\n",
-            vec!["a GaugeHistogram 3"],
-        ),
-        (
-            "# TYPE a gauge\nb 1\n# TYPE c gauge\na 1\n",
-            vec!["a Gauge 1", "b Unknown 1", "c Gauge 0"],
-        ),
+        ("# TYPE a histogram\na_bucket{le=\"1\"} 1\na_sum 1\na_count 1\n", vec!["a Histogram 3"]),
+        ("# TYPE a gauge\na_sum 1\n", vec!["a Gauge 0", "a_sum Unknown 1"]),
+        ("# TYPE a summary\n# TYPE a_sum gauge\na_sum 1\n", vec!["a Summary 0", "a_sum Gauge 1"]),
+        ("# TYPE a gaugehistogram\na_bucket{le=\"1\"} 1\na_gsum 1\na_gcount 1\n", vec!["a GaugeHistogram 3"]),
+        ("# TYPE a gauge\nb 1\n# TYPE c gauge\na 1\n", vec!["a Gauge 1", "b Unknown 1", "c Gauge 0"]),
         ("# TYPE \"a.b\" gauge\n{\"a.b\"} 1\n", vec!["a.b Gauge 1"]),
         ("# TYPE \"a\" gauge\na 1\n", vec!["a Gauge 1"]),
-        (
-            "# TYPE \"a.b\" histogram\n{\"a.b_bucket\",le=\"1\"} 1\n",
-            vec!["a.b Histogram 1"],
-        ),
+        ("# TYPE \"a.b\" histogram\n{\"a.b_bucket\",le=\"1\"} 1\n", vec!["a.b Histogram 1"]),
     ] {
         let parsed = text(body);
         assert_eq!(families(&parsed), expected, "{body}");
@@ -374,27 +311,11 @@ fn text_families() {
 #[test]
 fn text_metadata() {
     for (body, kept, rejected) in [
-        (
-            "# TYPE a counter\n# TYPE a counter\na 1\n",
-            MetricType::Counter,
-            0,
-        ),
-        (
-            "# TYPE a counter\n# TYPE a gauge\na 1\n",
-            MetricType::Counter,
-            1,
-        ),
-        (
-            "# TYPE a untyped\n# TYPE a gauge\na 1\n",
-            MetricType::Unknown,
-            1,
-        ),
+        ("# TYPE a counter\n# TYPE a counter\na 1\n", MetricType::Counter, 0),
+        ("# TYPE a counter\n# TYPE a gauge\na 1\n", MetricType::Counter, 1),
+        ("# TYPE a untyped\n# TYPE a gauge\na 1\n", MetricType::Unknown, 1),
         ("a 1\n# TYPE a gauge\n", MetricType::Unknown, 1),
-        (
-            "# TYPE a gauge\na 1\n# TYPE a gauge\n",
-            MetricType::Gauge,
-            0,
-        ),
+        ("# TYPE a gauge\na 1\n# TYPE a gauge\n", MetricType::Gauge, 0),
         ("# HELP a x\n# HELP a x\na 1\n", MetricType::Unknown, 0),
         ("# HELP a x\n# HELP a y\na 1\n", MetricType::Unknown, 1),
         ("a 1\n# HELP a y\n", MetricType::Unknown, 0),
@@ -409,10 +330,7 @@ fn text_metadata() {
         ("# HELP a plain", "plain"),
         ("# HELP a", ""),
         ("# HELP a   spaced  out ", "spaced  out "),
-        (
-            r"# HELP a back\\slash \n newline \q other \",
-            "back\\slash \n newline \\q other \\",
-        ),
+        (r"# HELP a back\\slash \n newline \q other \", "back\\slash \n newline \\q other \\"),
         (r#"# HELP a "quoted" \" "#, "\"quoted\" \\\" "),
         (r"# HELP a \\n", "\\n"),
     ] {
@@ -424,9 +342,7 @@ fn text_metadata() {
 fn openmetrics(body: &str) -> (Vec<(SampleReason, u64)>, Result<(), SampleReason>) {
     let body = format!("{body}# EOF\n");
     let lenient = parse(Format::OpenMetrics, body.as_bytes(), &options());
-    let lenient = lenient
-        .map(|p| p.rejected)
-        .unwrap_or_else(|_| vec![(SampleReason::Syntax, 99)]);
+    let lenient = lenient.map(|p| p.rejected).unwrap_or_else(|_| vec![(SampleReason::Syntax, 99)]);
     let strict = parse_strict(Format::OpenMetrics, body.as_bytes(), &options());
     (lenient, strict.map(|_| ()).map_err(|r| r.reason))
 }
@@ -469,9 +385,7 @@ fn openmetrics_that_both_accept() {
 
 #[test]
 fn openmetrics_that_costs_a_line_or_all() {
-    use SampleReason::{
-        DuplicateSeries, Exemplar, Metadata, Name, Structure, Syntax, Timestamp, Value,
-    };
+    use SampleReason::{DuplicateSeries, Exemplar, Metadata, Name, Structure, Syntax, Timestamp, Value};
     let long = "x".repeat(128);
     for (line, reason) in [
         (" a 1", Name),
@@ -523,20 +437,11 @@ fn openmetrics_that_costs_a_line_or_all() {
         assert_eq!(strict, Err(reason), "{line}");
     }
     let (lenient, strict) = openmetrics("a 1\na 2\n");
-    assert_eq!(
-        (lenient, strict),
-        (vec![(DuplicateSeries, 1)], Err(DuplicateSeries))
-    );
-    for body in [
-        "# TYPE h histogram\nh_bucket 1\n",
-        "# TYPE h histogram\nh 1\n",
-        "# TYPE s summary\ns{quantile=\"x\"} 1\n",
-    ] {
-        assert_eq!(
-            openmetrics(body),
-            (vec![(Structure, 1)], Err(Structure)),
-            "{body}"
-        );
+    assert_eq!((lenient, strict), (vec![(DuplicateSeries, 1)], Err(DuplicateSeries)));
+    for body in
+        ["# TYPE h histogram\nh_bucket 1\n", "# TYPE h histogram\nh 1\n", "# TYPE s summary\ns{quantile=\"x\"} 1\n"]
+    {
+        assert_eq!(openmetrics(body), (vec![(Structure, 1)], Err(Structure)), "{body}");
     }
 }
 
@@ -568,46 +473,20 @@ fn openmetrics_that_only_strict_refuses() {
         ("# TYPE a histogram\na_sum 1\n", Structure),
         ("# TYPE a histogram\na_bucket{le=\"+Inf\"} 1.5\n", Structure),
         ("# TYPE a histogram\na_bucket{le=\"Inf\"} 1\n", Structure),
-        (
-            "# TYPE a histogram\na_bucket{le=\"2\"} 1\na_bucket{le=\"1\"} 1\na_bucket{le=\"+Inf\"} 1\n",
-            Structure,
-        ),
-        (
-            "# TYPE a histogram\na_bucket{le=\"1\"} 2\na_bucket{le=\"+Inf\"} 1\n",
-            Structure,
-        ),
-        (
-            "# TYPE a histogram\na_bucket{le=\"+Inf\"} 1\na_count 2\na_sum 1\n",
-            Structure,
-        ),
-        (
-            "# TYPE a histogram\na_bucket{le=\"+Inf\"} 1\na_count 1\n",
-            Structure,
-        ),
-        (
-            "# TYPE a histogram\na_bucket{le=\"+Inf\"} 1\na_sum 1\n",
-            Structure,
-        ),
-        (
-            "# TYPE a histogram\na_bucket{le=\"-1\"} 1\na_bucket{le=\"+Inf\"} 1\na_count 1\na_sum 1\n",
-            Structure,
-        ),
-        (
-            "# TYPE a gaugehistogram\na_bucket{le=\"1\"} 1\na_bucket{le=\"+Inf\"} 1\na_gcount 1\na_gsum -1\n",
-            Structure,
-        ),
-        (
-            "# TYPE a gauge\na{x=\"1\"} 1\na{x=\"2\"} 1\na{x=\"1\"} 1\n",
-            Structure,
-        ),
+        ("# TYPE a histogram\na_bucket{le=\"2\"} 1\na_bucket{le=\"1\"} 1\na_bucket{le=\"+Inf\"} 1\n", Structure),
+        ("# TYPE a histogram\na_bucket{le=\"1\"} 2\na_bucket{le=\"+Inf\"} 1\n", Structure),
+        ("# TYPE a histogram\na_bucket{le=\"+Inf\"} 1\na_count 2\na_sum 1\n", Structure),
+        ("# TYPE a histogram\na_bucket{le=\"+Inf\"} 1\na_count 1\n", Structure),
+        ("# TYPE a histogram\na_bucket{le=\"+Inf\"} 1\na_sum 1\n", Structure),
+        ("# TYPE a histogram\na_bucket{le=\"-1\"} 1\na_bucket{le=\"+Inf\"} 1\na_count 1\na_sum 1\n", Structure),
+        ("# TYPE a gaugehistogram\na_bucket{le=\"1\"} 1\na_bucket{le=\"+Inf\"} 1\na_gcount 1\na_gsum -1\n", Structure),
+        ("# TYPE a gauge\na{x=\"1\"} 1\na{x=\"2\"} 1\na{x=\"1\"} 1\n", Structure),
         ("# TYPE a gauge\na 1 2\na 1 1\n", Structure),
         ("# TYPE a gauge\na 1\na 1 1\n", Structure),
     ] {
         let (lenient, strict) = openmetrics(body);
         assert_eq!(strict, Err(reason), "{body}");
-        let twice = lenient
-            .iter()
-            .all(|(r, _)| *r == SampleReason::DuplicateSeries);
+        let twice = lenient.iter().all(|(r, _)| *r == SampleReason::DuplicateSeries);
         assert!(twice, "{body}: {lenient:?}");
     }
 }
@@ -615,32 +494,17 @@ fn openmetrics_that_only_strict_refuses() {
 #[test]
 fn openmetrics_names_are_those_of_text() {
     for (body, expected) in [
-        (
-            "# HELP a x\n# TYPE a counter\na_total 1\na_created 2\n",
-            vec!["a_total Counter 2"],
-        ),
-        (
-            "# TYPE a_total counter\na_total 1\n",
-            vec!["a_total Counter 1"],
-        ),
+        ("# HELP a x\n# TYPE a counter\na_total 1\na_created 2\n", vec!["a_total Counter 2"]),
+        ("# TYPE a_total counter\na_total 1\n", vec!["a_total Counter 1"]),
         ("# TYPE a info\na_info 1\n", vec!["a_info Info 1"]),
-        (
-            "# TYPE a counter\na 1\n",
-            vec!["a_total Counter 0", "a Unknown 1"],
-        ),
+        ("# TYPE a counter\na 1\n", vec!["a_total Counter 0", "a Unknown 1"]),
         ("a_total 1\n", vec!["a_total Unknown 1"]),
-        (
-            "# TYPE a summary\na{quantile=\"1\"} 1\na_sum 1\na_count 1\na_created 1\n",
-            vec!["a Summary 4"],
-        ),
+        ("# TYPE a summary\na{quantile=\"1\"} 1\na_sum 1\na_count 1\na_created 1\n", vec!["a Summary 4"]),
         (
             "# TYPE a gaugehistogram\na_bucket{le=\"+Inf\"} 1\na_gsum 1\na_count 1\n",
             vec!["a GaugeHistogram 2", "a_count Unknown 1"],
         ),
-        (
-            "# TYPE \"a.b\" counter\n{\"a.b_total\"} 1\n",
-            vec!["a.b_total Counter 1"],
-        ),
+        ("# TYPE \"a.b\" counter\n{\"a.b_total\"} 1\n", vec!["a.b_total Counter 1"]),
     ] {
         let body = format!("{body}# EOF\n");
         let parsed = parse(Format::OpenMetrics, body.as_bytes(), &options()).unwrap();
@@ -679,32 +543,16 @@ fn openmetrics_samples_come_out_whole() {
 
 #[test]
 fn openmetrics_ends_with_eof() {
-    for body in [
-        "",
-        "a 1\n",
-        "a 1\n# EO",
-        "a 1\n#EOF\n",
-        "\n",
-        "a 1\n# EOF x\n",
-    ] {
+    for body in ["", "a 1\n", "a 1\n# EO", "a 1\n#EOF\n", "\n", "a 1\n# EOF x\n"] {
         let lenient = parse(Format::OpenMetrics, body.as_bytes(), &options());
         assert_eq!(lenient.unwrap_err(), DumpError::Truncated, "{body:?}");
         assert!(parse_strict(Format::OpenMetrics, body.as_bytes(), &options()).is_err());
     }
-    for (body, rejected) in [
-        ("# EOF", 0),
-        ("a 1\n# EOF", 0),
-        ("# EOF\n\n", 0),
-        ("a 1\n# EOF\nb 2\n", 1),
-    ] {
+    for (body, rejected) in [("# EOF", 0), ("a 1\n# EOF", 0), ("# EOF\n\n", 0), ("a 1\n# EOF\nb 2\n", 1)] {
         let lenient = parse(Format::OpenMetrics, body.as_bytes(), &options()).unwrap();
         assert_eq!(lenient.rejected_total(), rejected, "{body:?}");
         let strict = parse_strict(Format::OpenMetrics, body.as_bytes(), &options());
-        assert_eq!(
-            strict.is_ok(),
-            !body.contains("EOF\n\n") && rejected == 0,
-            "{body:?}"
-        );
+        assert_eq!(strict.is_ok(), !body.contains("EOF\n\n") && rejected == 0, "{body:?}");
     }
 }
 
@@ -720,40 +568,22 @@ fn what_is_no_dump_is_refused() {
         assert!(matches!(outcome, Err(DumpError::NotADump { .. })), "{body}");
     }
     let binary: Vec<u8> = (0..=255u8).cycle().take(2000).collect();
-    assert!(matches!(
-        parse(Format::Text, &binary, &options()),
-        Err(DumpError::NotADump { .. })
-    ));
-    for body in [
-        "",
-        "\n",
-        "# only a comment\n",
-        "# TYPE a counter\nbad line here\n",
-    ] {
-        assert!(
-            parse(Format::Text, body.as_bytes(), &options()).is_ok(),
-            "{body}"
-        );
+    assert!(matches!(parse(Format::Text, &binary, &options()), Err(DumpError::NotADump { .. })));
+    for body in ["", "\n", "# only a comment\n", "# TYPE a counter\nbad line here\n"] {
+        assert!(parse(Format::Text, body.as_bytes(), &options()).is_ok(), "{body}");
     }
 }
 
 #[test]
 fn limits_refuse_the_whole() {
-    let limits = ParseOptions {
-        max_label_name: 4,
-        max_label_value: 6,
-        max_series: 2,
-    };
+    let limits = ParseOptions { max_label_name: 4, max_label_value: 6, max_series: 2 };
     for (body, expected) in [
         ("a 1\nb 2\n", "ok"),
         ("a 1\nb 2\nb 3\n", "ok"),
         ("a 1\nb 2\nc 3\n", "line 3: more than 2 series"),
         ("a{long=\"sixsix\"} 1\n", "ok"),
         ("a{long=\"\\n\\n\\n\\n\\n\\n\"} 1\n", "ok"),
-        (
-            "a{long=\"sevense\"} 1\n",
-            "line 1: a label value of 7 bytes",
-        ),
+        ("a{long=\"sevense\"} 1\n", "line 1: a label value of 7 bytes"),
         ("a{longs=\"a\"} 1\n", "line 1: a label name of 5 bytes"),
         ("a{\"lo.g\"=\"a\"} 1\n", "ok"),
         ("a{\"lo.gs\"=\"a\"} 1\n", "line 1: a label name of 5 bytes"),
@@ -767,11 +597,7 @@ fn limits_refuse_the_whole() {
         };
         assert!(said.starts_with(expected), "{body}: {said}");
         let strict = parse_strict(Format::Text, body.as_bytes(), &limits);
-        assert_eq!(
-            strict.is_ok(),
-            expected == "ok" && !body.contains("b 3"),
-            "{body}"
-        );
+        assert_eq!(strict.is_ok(), expected == "ok" && !body.contains("b 3"), "{body}");
     }
 }
 
@@ -782,17 +608,11 @@ fn rejections_are_bounded_and_readable() {
     assert_eq!(parsed.rejected, [(SampleReason::Value, 1000)]);
     assert_eq!(parsed.rejections.len(), Parsed::KEPT_REJECTIONS);
     assert_eq!(parsed.rejections[19].line, 21);
-    let long = format!(
-        "ok 1\na{{b=\"{}\u{1b}[31m\u{202e}\" x}} 1\n",
-        "ä".repeat(5000)
-    );
+    let long = format!("ok 1\na{{b=\"{}\u{1b}[31m\u{202e}\" x}} 1\n", "ä".repeat(5000));
     let parsed = text(&long);
     let detail = &parsed.rejections[0].detail;
     assert!(detail.len() < 450, "{}", detail.len());
-    assert!(
-        !detail.contains('\u{1b}') && !detail.contains('\u{202e}'),
-        "{detail}"
-    );
+    assert!(!detail.contains('\u{1b}') && !detail.contains('\u{202e}'), "{detail}");
     assert!(detail.contains("\\u{1b}[31m\\u{202e}"), "{detail}");
 }
 
@@ -800,14 +620,7 @@ fn rejections_are_bounded_and_readable() {
 fn lines_are_accounted_for() {
     let body = b"# HELP a b\n\n# comment\na 1\na 2\nbad\n \n# TYPE a gauge\n";
     let (_, lines) = parse_counted(Format::Text, body, &options()).unwrap();
-    let counted = (
-        lines.total,
-        lines.blank,
-        lines.comments,
-        lines.metadata,
-        lines.samples,
-        lines.rejected,
-    );
+    let counted = (lines.total, lines.blank, lines.comments, lines.metadata, lines.samples, lines.rejected);
     assert_eq!(counted, (8, 2, 1, 1, 1, 3));
 }
 
@@ -816,32 +629,12 @@ fn formats_are_detected() {
     let text = Ok(Format::Text);
     let openmetrics = Ok(Format::OpenMetrics);
     for (header, body, default, expected) in [
-        (
-            Some("text/plain; version=0.0.4; charset=utf-8"),
-            "",
-            None,
-            &text,
-        ),
-        (
-            Some("text/plain;version=1.0.0;escaping=allow-utf-8"),
-            "# EOF\n",
-            None,
-            &text,
-        ),
+        (Some("text/plain; version=0.0.4; charset=utf-8"), "", None, &text),
+        (Some("text/plain;version=1.0.0;escaping=allow-utf-8"), "# EOF\n", None, &text),
         (Some("TEXT/PLAIN"), "", None, &text),
-        (
-            Some("application/openmetrics-text; version=1.0.0"),
-            "",
-            None,
-            &openmetrics,
-        ),
+        (Some("application/openmetrics-text; version=1.0.0"), "", None, &openmetrics),
         (Some(""), "a 1\n", None, &text),
-        (
-            Some("application/octet-stream"),
-            "a 1\n# EOF\n",
-            None,
-            &openmetrics,
-        ),
+        (Some("application/octet-stream"), "a 1\n# EOF\n", None, &openmetrics),
         (None, "a 1\n", None, &text),
         (None, "a 1\n", Some(Format::OpenMetrics), &openmetrics),
         (None, "a 1\n# EOF\n", Some(Format::Text), &openmetrics),
@@ -855,13 +648,7 @@ fn formats_are_detected() {
     let header = "application/vnd.google.protobuf";
     let unknown = Err(FormatError::Unknown(header.to_owned()));
     assert_eq!(detect(Some(header), b"", Some(Format::Text)), unknown);
-    assert_eq!(
-        detect(None, b"\0\x01\x02\xff\xfe", Some(Format::Text)),
-        Err(FormatError::Binary)
-    );
+    assert_eq!(detect(None, b"\0\x01\x02\xff\xfe", Some(Format::Text)), Err(FormatError::Binary));
     let encoding = Encoding::Gzip;
-    assert_eq!(
-        detect(None, b"\x1f\x8b\x08\0", None),
-        Err(FormatError::Compressed { encoding })
-    );
+    assert_eq!(detect(None, b"\x1f\x8b\x08\0", None), Err(FormatError::Compressed { encoding }));
 }

@@ -10,12 +10,7 @@ use proptest::prelude::*;
 
 const DUMP: &[u8] = include_bytes!("dumps/node.01.txt");
 
-const ALL: [Encoding; 4] = [
-    Encoding::Identity,
-    Encoding::Gzip,
-    Encoding::Zstd,
-    Encoding::Snappy,
-];
+const ALL: [Encoding; 4] = [Encoding::Identity, Encoding::Gzip, Encoding::Zstd, Encoding::Snappy];
 
 fn framed(body: &[u8]) -> Vec<u8> {
     let mut encoder = snap::write::FrameEncoder::new(Vec::new());
@@ -35,10 +30,7 @@ fn what_went_in_comes_out() {
         assert!(encoding == Encoding::Identity || packed.len() < DUMP.len());
     }
     let packed = framed(DUMP);
-    assert_eq!(
-        decompress(Encoding::Snappy, &packed, DUMP.len()).unwrap(),
-        DUMP
-    );
+    assert_eq!(decompress(Encoding::Snappy, &packed, DUMP.len()).unwrap(), DUMP);
 }
 
 #[test]
@@ -48,10 +40,7 @@ fn several_members_and_frames_are_one_body() {
         packed.extend(compress(encoding, b"").unwrap());
         packed.extend(compress(encoding, b"b 2\n").unwrap());
         assert_eq!(&*decompress(encoding, &packed, 8).unwrap(), b"a 1\nb 2\n");
-        assert_eq!(
-            reason(decompress(encoding, &packed, 7)),
-            RecordReason::TooLarge
-        );
+        assert_eq!(reason(decompress(encoding, &packed, 7)), RecordReason::TooLarge);
     }
 }
 
@@ -63,10 +52,7 @@ fn the_limit_is_exact() {
         assert!(decompress(encoding, &packed, DUMP.len()).is_ok());
         let over = decompress(encoding, &packed, DUMP.len() - 1);
         assert_eq!(reason(over), RecordReason::TooLarge, "{encoding:?}");
-        assert_eq!(
-            reason(decompress(encoding, &packed, 0)),
-            RecordReason::TooLarge
-        );
+        assert_eq!(reason(decompress(encoding, &packed, 0)), RecordReason::TooLarge);
     }
 }
 
@@ -76,10 +62,7 @@ fn a_bomb_costs_its_limit_only() {
     for encoding in [Encoding::Gzip, Encoding::Zstd] {
         let packed = compress(encoding, &zeros).unwrap();
         assert!(packed.len() < 1 << 20);
-        assert_eq!(
-            reason(decompress(encoding, &packed, 1 << 20)),
-            RecordReason::TooLarge
-        );
+        assert_eq!(reason(decompress(encoding, &packed, 1 << 20)), RecordReason::TooLarge);
     }
     // A raw block that declares 4 GiB, and one that declares what its bytes cannot hold.
     let huge = decompress(Encoding::Snappy, b"\xff\xff\xff\xff\x0f\x00a", 1 << 20);
@@ -94,16 +77,9 @@ fn every_cut_is_seen() {
         let packed = compress(encoding, DUMP).unwrap();
         for cut in [1, 2, 3, 5, 9, 17, packed.len() / 2, packed.len() - 1] {
             let outcome = decompress(encoding, &packed[..cut], DUMP.len());
-            assert_eq!(
-                reason(outcome),
-                RecordReason::Truncated,
-                "{encoding:?} at {cut}"
-            );
+            assert_eq!(reason(outcome), RecordReason::Truncated, "{encoding:?} at {cut}");
         }
-        assert_eq!(
-            reason(decompress(encoding, b"", 10)),
-            RecordReason::Truncated
-        );
+        assert_eq!(reason(decompress(encoding, b"", 10)), RecordReason::Truncated);
     }
     let packed = framed(DUMP);
     let outcome = decompress(Encoding::Snappy, &packed[..packed.len() - 1], DUMP.len());
@@ -117,21 +93,15 @@ fn garbage_is_named() {
         assert_eq!(reason(outcome), RecordReason::BadEncoding, "{encoding:?}");
         let mut packed = compress(encoding, DUMP).unwrap();
         packed.extend(b"trailing garbage");
-        assert_eq!(
-            reason(decompress(encoding, &packed, 1 << 20)),
-            RecordReason::BadEncoding
-        );
+        assert_eq!(reason(decompress(encoding, &packed, 1 << 20)), RecordReason::BadEncoding);
         let mut packed = compress(encoding, DUMP).unwrap();
         let middle = packed.len() / 2;
         packed[middle..middle + 8].copy_from_slice(b"\xff\x00\xff\x00\xff\x00\xff\x00");
         assert!(
-            decompress(encoding, &packed, 1 << 20)
-                .is_err_and(|e| e != (DecompressError::TooLarge { limit: 1 << 20 }))
+            decompress(encoding, &packed, 1 << 20).is_err_and(|e| e != (DecompressError::TooLarge { limit: 1 << 20 }))
         );
     }
-    let message = decompress(Encoding::Gzip, b"# TYPE a counter", 99)
-        .unwrap_err()
-        .to_string();
+    let message = decompress(Encoding::Gzip, b"# TYPE a counter", 99).unwrap_err().to_string();
     assert_eq!(message, "the body is no valid gzip: invalid gzip header");
     let packed = compress(Encoding::Zstd, DUMP).unwrap();
     let message = decompress(Encoding::Zstd, &packed[..40], 1 << 20);
@@ -145,10 +115,7 @@ fn garbage_is_named() {
 fn a_window_beyond_the_limit_is_refused() {
     // A frame header that asks for a window of 2 GiB (RFC 8878 §3.1.1.1.2), and a block.
     let frame = b"\x28\xb5\x2f\xfd\x00\xa8\x01\x00\x00";
-    assert_eq!(
-        reason(decompress(Encoding::Zstd, frame, 1 << 20)),
-        RecordReason::BadEncoding
-    );
+    assert_eq!(reason(decompress(Encoding::Zstd, frame, 1 << 20)), RecordReason::BadEncoding);
 }
 
 #[test]
@@ -169,14 +136,8 @@ fn headers_and_magic() {
     for encoding in ALL {
         assert_eq!(Encoding::from_header(encoding.as_str()), Some(encoding));
     }
-    assert_eq!(
-        Encoding::by_magic(&compress(Encoding::Gzip, DUMP).unwrap()),
-        Some(Encoding::Gzip)
-    );
-    assert_eq!(
-        Encoding::by_magic(&compress(Encoding::Zstd, DUMP).unwrap()),
-        Some(Encoding::Zstd)
-    );
+    assert_eq!(Encoding::by_magic(&compress(Encoding::Gzip, DUMP).unwrap()), Some(Encoding::Gzip));
+    assert_eq!(Encoding::by_magic(&compress(Encoding::Zstd, DUMP).unwrap()), Some(Encoding::Zstd));
     assert_eq!(Encoding::by_magic(&framed(DUMP)), Some(Encoding::Snappy));
     assert_eq!(Encoding::by_magic(DUMP), None);
 }

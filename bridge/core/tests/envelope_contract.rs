@@ -4,8 +4,7 @@
 
 use k2p_core::compress::Encoding;
 use k2p_core::envelope::{
-    Envelope, EnvelopeOut, MAX_KEY_BYTES, Op, OriginKey, Part, ProducerId, RawRecord, headers,
-    open, origin_labels,
+    Envelope, EnvelopeOut, MAX_KEY_BYTES, Op, OriginKey, Part, ProducerId, RawRecord, headers, open, origin_labels,
 };
 use k2p_core::labels::Labels;
 use k2p_core::reason::{RecordReason, Refusal};
@@ -17,37 +16,21 @@ fn labels(text: &str) -> Labels {
 
 fn read(headers: &[(&str, &str)]) -> Result<(i64, Option<ProducerId>, Option<Part>), Refusal> {
     let raw: Vec<(&str, &[u8])> = headers.iter().map(|(n, v)| (*n, v.as_bytes())).collect();
-    let record = RawRecord {
-        key: Some(b"a=\"b\""),
-        value: Some(b"x 1\n"),
-        headers: &raw,
-        timestamp: Some(7),
-        offset: 3,
-    };
-    let Envelope {
-        dump_time,
-        producer,
-        part,
-        ..
-    } = open(&record)?;
+    let record =
+        RawRecord { key: Some(b"a=\"b\""), value: Some(b"x 1\n"), headers: &raw, timestamp: Some(7), offset: 3 };
+    let Envelope { dump_time, producer, part, .. } = open(&record)?;
     Ok((dump_time, producer, part))
 }
 
 #[test]
 fn keys() {
     for (key, expected) in [
-        (
-            r#"job="a",cluster="b""#,
-            OriginKey::Labels(labels(r#"cluster="b",job="a""#)),
-        ),
+        (r#"job="a",cluster="b""#, OriginKey::Labels(labels(r#"cluster="b",job="a""#))),
         ("10.0.0.7:4040", OriginKey::Opaque("10.0.0.7:4040".into())),
         ("", OriginKey::Opaque(String::new())),
         (r#"a="b",a="c""#, OriginKey::Opaque(r#"a="b",a="c""#.into())),
         (r#"a="""#, OriginKey::Opaque(r#"a="""#.into())),
-        (
-            r#"__name__="x""#,
-            OriginKey::Opaque(r#"__name__="x""#.into()),
-        ),
+        (r#"__name__="x""#, OriginKey::Opaque(r#"__name__="x""#.into())),
         (r#"{"json":1}"#, OriginKey::Opaque(r#"{"json":1}"#.into())),
         ("zwei\nzeilen", OriginKey::Opaque("zwei\nzeilen".into())),
     ] {
@@ -60,10 +43,7 @@ fn keys() {
         assert_eq!(refusal.reason, RecordReason::BadKey, "{key}");
     }
     let long = "x".repeat(MAX_KEY_BYTES + 1);
-    assert_eq!(
-        OriginKey::read(long.as_bytes()).unwrap_err().reason,
-        RecordReason::BadKey
-    );
+    assert_eq!(OriginKey::read(long.as_bytes()).unwrap_err().reason, RecordReason::BadKey);
     assert!(OriginKey::read(&long.as_bytes()[1..]).is_ok());
 }
 
@@ -71,16 +51,8 @@ fn keys() {
 fn labels_are_trusted_in_order() {
     for (key, fixed, expected) in [
         (r#"cluster="a",job="b""#, "", r#"cluster="a",job="b""#),
-        (
-            r#"cluster="a",job="b""#,
-            r#"cluster="z",region="eu""#,
-            r#"cluster="z",job="b",region="eu""#,
-        ),
-        (
-            "host:1",
-            r#"region="eu""#,
-            r#"instance="host:1",region="eu""#,
-        ),
+        (r#"cluster="a",job="b""#, r#"cluster="z",region="eu""#, r#"cluster="z",job="b",region="eu""#),
+        ("host:1", r#"region="eu""#, r#"instance="host:1",region="eu""#),
         ("host:1", r#"instance="fixed""#, r#"instance="fixed""#),
         ("he said \"hi\"", "", r#"instance="he said \"hi\"""#),
         ("", r#"region="eu""#, r#"region="eu""#),
@@ -94,35 +66,17 @@ fn labels_are_trusted_in_order() {
 fn headers_are_read() {
     let id = |incarnation: &str, sequence| {
         let incarnation = incarnation.to_owned();
-        Some(ProducerId {
-            incarnation,
-            sequence,
-        })
+        Some(ProducerId { incarnation, sequence })
     };
-    let part = |index, of, id: &str| {
-        Some(Part {
-            index,
-            of,
-            id: id.to_owned(),
-        })
-    };
+    let part = |index, of, id: &str| Some(Part { index, of, id: id.to_owned() });
     assert_eq!(read(&[]).unwrap(), (7, None, None));
-    assert_eq!(
-        read(&[("k2p-time", "1700000000000")]).unwrap().0,
-        1_700_000_000_000
-    );
+    assert_eq!(read(&[("k2p-time", "1700000000000")]).unwrap().0, 1_700_000_000_000);
     assert_eq!(read(&[("k2p-time", "0")]).unwrap().0, 0);
     assert_eq!(read(&[("K2P-Time", "1"), ("k2p-time", "2")]).unwrap().0, 2);
     assert_eq!(read(&[("k2p-id", "01HZX;0")]).unwrap().1, id("01HZX", 0));
-    assert_eq!(
-        read(&[("k2p-id", "a b;18446744073709551615")]).unwrap().1,
-        id("a b", u64::MAX)
-    );
+    assert_eq!(read(&[("k2p-id", "a b;18446744073709551615")]).unwrap().1, id("a b", u64::MAX));
     assert_eq!(read(&[("k2p-part", "1/1;x")]).unwrap().2, part(1, 1, "x"));
-    assert_eq!(
-        read(&[("k2p-part", "2/10000;x;y")]).unwrap().2,
-        part(2, 10_000, "x;y")
-    );
+    assert_eq!(read(&[("k2p-part", "2/10000;x;y")]).unwrap().2, part(2, 10_000, "x;y"));
     assert_eq!(read(&[("something", "else")]).unwrap(), (7, None, None));
 }
 
@@ -187,11 +141,7 @@ fn values() {
     let timeless = open(&RawRecord::default()).unwrap_err();
     assert_eq!(timeless.reason, RecordReason::BadHeader);
     let header: [(&str, &[u8]); 1] = [("content-type", b"\xff")];
-    let record = RawRecord {
-        headers: &header,
-        timestamp: Some(1),
-        ..RawRecord::default()
-    };
+    let record = RawRecord { headers: &header, timestamp: Some(1), ..RawRecord::default() };
     assert_eq!(open(&record).unwrap_err().reason, RecordReason::BadHeader);
 }
 
@@ -202,12 +152,7 @@ fn any_labels() -> impl Strategy<Value = Labels> {
 }
 
 fn any_encoding() -> impl Strategy<Value = Encoding> {
-    prop_oneof![
-        Just(Encoding::Identity),
-        Just(Encoding::Gzip),
-        Just(Encoding::Zstd),
-        Just(Encoding::Snappy)
-    ]
+    prop_oneof![Just(Encoding::Identity), Just(Encoding::Gzip), Just(Encoding::Zstd), Just(Encoding::Snappy)]
 }
 
 proptest! {

@@ -27,11 +27,7 @@ impl Shutdown {
 
     /// Begins the shutdown. Later calls change nothing.
     pub fn trigger(&self) {
-        let mut triggered = self
-            .inner
-            .triggered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut triggered = self.inner.triggered.lock().unwrap_or_else(PoisonError::into_inner);
         *triggered = true;
         drop(triggered);
         self.inner.wake.notify_all();
@@ -40,11 +36,7 @@ impl Shutdown {
 
     /// Whether the shutdown has begun.
     pub fn is_triggered(&self) -> bool {
-        *self
-            .inner
-            .triggered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        *self.inner.triggered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Resolves when the shutdown begins; at once if it has. Cancel-safe.
@@ -56,11 +48,7 @@ impl Shutdown {
     /// has begun. The interruptible sleep of plain threads; not for async code.
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         let deadline = Instant::now().checked_add(timeout);
-        let mut triggered = self
-            .inner
-            .triggered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut triggered = self.inner.triggered.lock().unwrap_or_else(PoisonError::into_inner);
         while !*triggered {
             let left = match deadline {
                 Some(at) => at.saturating_duration_since(Instant::now()),
@@ -151,9 +139,7 @@ mod tests {
         let shutdown = Shutdown::new();
         let impatient = Arc::new(AtomicBool::new(false));
         let second = Arc::clone(&impatient);
-        shutdown
-            .on_signals(move || second.store(true, Ordering::SeqCst))
-            .unwrap();
+        shutdown.on_signals(move || second.store(true, Ordering::SeqCst)).unwrap();
         let me = rustix::process::getpid();
         rustix::process::kill_process(me, rustix::process::Signal::TERM).unwrap();
         shutdown.triggered().await;

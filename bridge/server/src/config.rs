@@ -121,7 +121,9 @@ fn kafka(root: &Section<'_>, flags: &Flags, errors: &mut Vec<String>) -> Option<
     let in_file = section.string("brokers");
     let Some(brokers) = flags.brokers.clone().or(in_file.clone()) else {
         if !section.has("brokers") {
-            errors.push("no broker: name one with --kafka.brokers HOST:PORT, or under `kafka.brokers` in the file".to_owned());
+            errors.push(
+                "no broker: name one with --kafka.brokers HOST:PORT, or under `kafka.brokers` in the file".to_owned(),
+            );
         }
         return None;
     };
@@ -169,7 +171,8 @@ fn file_topics(root: &Section<'_>) -> Vec<Topic> {
 
 fn file_topic(section: &Section<'_>) -> Option<Topic> {
     section.choice("kind", &[("metrics", ())]);
-    let format = section.choice("format", &[("auto", None), ("text", Some(Format::Text)), ("openmetrics", Some(Format::OpenMetrics))]);
+    let format = section
+        .choice("format", &[("auto", None), ("text", Some(Format::Text)), ("openmetrics", Some(Format::OpenMetrics))]);
     let labels = labels(section);
     let honor_labels = section.bool("honor_labels").unwrap_or(false);
     let stamp = section.choice("timestamps", &[("scrape", false), ("dump", true)]).unwrap_or(false);
@@ -283,7 +286,11 @@ fn ownership(section: &Section<'_>, kafka: Option<&KafkaConfig>) -> (Option<owne
                 format_duration(lease),
                 format_duration(session)
             );
-            section.error("lease", &message, "session + lease/5 + 1s must not exceed the lease: raise it, or lower session.timeout.ms");
+            section.error(
+                "lease",
+                &message,
+                "session + lease/5 + 1s must not exceed the lease: raise it, or lower session.timeout.ms",
+            );
             return (None, rewind);
         }
     }
@@ -292,11 +299,12 @@ fn ownership(section: &Section<'_>, kafka: Option<&KafkaConfig>) -> (Option<owne
 
 fn web(section: &Section<'_>, flags: &Flags, errors: &mut Vec<String>) -> Option<Web> {
     let remedy = "write HOST:PORT, or :PORT for every address";
-    let in_file = section.parsed("listen_address", "an address", remedy, |t| {
-        parse_listen_address(t).map_err(|e| e.to_string())
-    });
+    let in_file =
+        section.parsed("listen_address", "an address", remedy, |t| parse_listen_address(t).map_err(|e| e.to_string()));
     let listen = match &flags.listen {
-        Some(text) => parse_listen_address(text).map_err(|e| errors.push(format!("--web.listen-address: {e}; {remedy}"))).ok(),
+        Some(text) => {
+            parse_listen_address(text).map_err(|e| errors.push(format!("--web.listen-address: {e}; {remedy}"))).ok()
+        }
         None => in_file.or_else(|| parse_listen_address(DEFAULT_LISTEN).ok()),
     };
     let advertise = address(section, "advertise_address", "--web.advertise-address", flags.advertise.as_ref(), errors);
@@ -322,7 +330,13 @@ fn web(section: &Section<'_>, flags: &Flags, errors: &mut Vec<String>) -> Option
     })
 }
 
-fn address(section: &Section<'_>, key: &str, flag: &str, given: Option<&String>, errors: &mut Vec<String>) -> Option<String> {
+fn address(
+    section: &Section<'_>,
+    key: &str,
+    flag: &str,
+    given: Option<&String>,
+    errors: &mut Vec<String>,
+) -> Option<String> {
     let remedy = "write HOST:PORT";
     let check = |text: &str| parse_host_port(text).map(|_| text.to_owned()).map_err(|e| e.to_string());
     let in_file = section.parsed(key, "an address", remedy, check);

@@ -40,8 +40,12 @@ impl TopicSpec {
     fn settings(&self) -> Vec<(&'static str, String)> {
         let mut settings = match self.purpose {
             // Far above the rewind of 10 minutes, far below what dumps would fill.
-            Purpose::Metrics => vec![("cleanup.policy", "delete".to_owned()), ("retention.ms", (60 * MINUTE_MS).to_string())],
-            Purpose::DeadLetter => vec![("cleanup.policy", "delete".to_owned()), ("retention.ms", (7 * DAY_MS).to_string())],
+            Purpose::Metrics => {
+                vec![("cleanup.policy", "delete".to_owned()), ("retention.ms", (60 * MINUTE_MS).to_string())]
+            }
+            Purpose::DeadLetter => {
+                vec![("cleanup.policy", "delete".to_owned()), ("retention.ms", (7 * DAY_MS).to_string())]
+            }
             Purpose::State => vec![("cleanup.policy", "compact".to_owned())],
         };
         if self.replicas >= 3 {
@@ -61,11 +65,15 @@ impl TopicSpec {
         }
         let retention: i64 = found.get("retention.ms").and_then(|v| v.parse().ok()).unwrap_or(-1);
         if self.purpose == Purpose::Metrics && (0..30 * MINUTE_MS).contains(&retention) {
-            faults.push(format!("{name}: retention.ms is {retention}; keep at least 30 minutes, three times the rewind of a new owner"));
+            faults.push(format!(
+                "{name}: retention.ms is {retention}; keep at least 30 minutes, three times the rewind of a new owner"
+            ));
         }
         let unclean = found.get("unclean.leader.election.enable").map_or("", String::as_str);
         if unclean == "true" {
-            faults.push(format!("{name}: unclean.leader.election.enable is true; set it to false, or acknowledged dumps can be lost"));
+            faults.push(format!(
+                "{name}: unclean.leader.election.enable is true; set it to false, or acknowledged dumps can be lost"
+            ));
         }
         faults
     }
@@ -244,7 +252,8 @@ mod tests {
 
     #[test]
     fn in_sync_replicas_are_asked_for_only_where_there_are_enough() {
-        let has = |replicas| spec(Purpose::Metrics, replicas).settings().iter().any(|(k, _)| *k == "min.insync.replicas");
+        let has =
+            |replicas| spec(Purpose::Metrics, replicas).settings().iter().any(|(k, _)| *k == "min.insync.replicas");
         assert_eq!([0, 1, 2, 3].map(has), [false, false, false, true]);
     }
 }

@@ -113,11 +113,7 @@ impl From<FormatError> for Refusal {
 ///
 /// # Errors
 /// A header that names another format; a body that is no text and has no header.
-pub fn detect(
-    content_type: Option<&str>,
-    body: &[u8],
-    default: Option<Format>,
-) -> Result<Format, FormatError> {
+pub fn detect(content_type: Option<&str>, body: &[u8], default: Option<Format>) -> Result<Format, FormatError> {
     if let Some(header) = content_type.map(str::trim).filter(|h| !h.is_empty()) {
         return named(header, body, default);
     }
@@ -182,11 +178,7 @@ pub struct ParseOptions {
 
 impl Default for ParseOptions {
     fn default() -> Self {
-        ParseOptions {
-            max_label_name: 1024,
-            max_label_value: 64 * 1024,
-            max_series: 200_000,
-        }
+        ParseOptions { max_label_name: 1024, max_label_value: 64 * 1024, max_series: 200_000 }
     }
 }
 
@@ -194,9 +186,7 @@ impl Default for ParseOptions {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DumpError {
     /// An OpenMetrics dump without its `# EOF`.
-    #[error(
-        "the OpenMetrics dump does not end with `# EOF`: it was cut off, or is of another format"
-    )]
+    #[error("the OpenMetrics dump does not end with `# EOF`: it was cut off, or is of another format")]
     Truncated,
     /// More series than allowed.
     #[error(
@@ -266,11 +256,7 @@ pub struct Lines {
 ///
 /// # Errors
 /// [`DumpError`]: the dump is refused whole.
-pub fn parse<'a>(
-    format: Format,
-    body: &'a [u8],
-    options: &ParseOptions,
-) -> Result<Parsed<'a>, DumpError> {
+pub fn parse<'a>(format: Format, body: &'a [u8], options: &ParseOptions) -> Result<Parsed<'a>, DumpError> {
     parse_counted(format, body, options).map(|(parsed, _)| parsed)
 }
 
@@ -287,10 +273,7 @@ pub fn parse_counted<'a>(
         Ok(done) => Ok(done),
         Err(Stop::Dump(error)) => Err(error),
         // Lenient collectors keep rejections and go on.
-        Err(Stop::Fault(rejection)) => Err(DumpError::NotADump {
-            line: rejection.line,
-            first: rejection.detail,
-        }),
+        Err(Stop::Fault(rejection)) => Err(DumpError::NotADump { line: rejection.line, first: rejection.detail }),
     }
 }
 
@@ -298,11 +281,7 @@ pub fn parse_counted<'a>(
 ///
 /// # Errors
 /// The first fault, with its place; also a limit that is exceeded.
-pub fn parse_strict<'a>(
-    format: Format,
-    body: &'a [u8],
-    options: &ParseOptions,
-) -> Result<Parsed<'a>, Rejection> {
+pub fn parse_strict<'a>(format: Format, body: &'a [u8], options: &ParseOptions) -> Result<Parsed<'a>, Rejection> {
     match run(format, body, Collector::new(format, true, body, options)) {
         Ok((parsed, _)) => Ok(parsed),
         Err(Stop::Fault(rejection)) => Err(rejection),
@@ -310,11 +289,7 @@ pub fn parse_strict<'a>(
     }
 }
 
-fn run<'a>(
-    format: Format,
-    body: &'a [u8],
-    mut collector: Collector<'a, '_>,
-) -> Result<(Parsed<'a>, Lines), Stop> {
+fn run<'a>(format: Format, body: &'a [u8], mut collector: Collector<'a, '_>) -> Result<(Parsed<'a>, Lines), Stop> {
     match format {
         Format::Text => text::read(body, &mut collector)?,
         Format::OpenMetrics => openmetrics::read(body, &mut collector)?,

@@ -129,15 +129,9 @@ mod tests {
     #[test]
     fn bits_are_those_of_the_set() {
         let seen = Seen::new(0, u64::MAX);
-        let pair = |name: &'static str, value: &'static str| Pair {
-            name: name.into(),
-            value: value.into(),
-        };
+        let pair = |name: &'static str, value: &'static str| Pair { name: name.into(), value: value.into() };
         let bits = seen.bits("m", &[pair("a", "b"), pair("c", "d")]);
-        assert_eq!(
-            bits,
-            seen.bits("m", &[pair("c", "d"), pair("a", "b"), pair("x", "")])
-        );
+        assert_eq!(bits, seen.bits("m", &[pair("c", "d"), pair("a", "b"), pair("x", "")]));
         for other in [
             seen.bits("n", &[pair("a", "b"), pair("c", "d")]),
             seen.bits("m", &[pair("a", "d"), pair("c", "b")]),
@@ -146,10 +140,7 @@ mod tests {
         ] {
             assert_ne!(bits, other);
         }
-        assert!(same_labels(
-            r#"a="b",x="",c="d""#,
-            &[pair("c", "d"), pair("a", "b")]
-        ));
+        assert!(same_labels(r#"a="b",x="",c="d""#, &[pair("c", "d"), pair("a", "b")]));
         assert!(!same_labels(r#"a="b""#, &[pair("c", "d"), pair("a", "b")]));
     }
 }

@@ -60,19 +60,11 @@ fn lookup(reference: &str, env: Env, read: ReadFile) -> Result<String, ExpandErr
         Some((name, default)) => (name, Some(default)),
         None => (reference, None),
     };
-    let first = name
-        .bytes()
-        .next()
-        .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+    let first = name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
     if !first || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
         return Err(ExpandError {
-            message: format!(
-                "${{{}}} names no variable",
-                crate::config::tree::excerpt(reference)
-            ),
-            remedy:
-                "write ${NAME}, ${NAME:-default} or ${file:/path}, or $${ for the characters ${"
-                    .to_owned(),
+            message: format!("${{{}}} names no variable", crate::config::tree::excerpt(reference)),
+            remedy: "write ${NAME}, ${NAME:-default} or ${file:/path}, or $${ for the characters ${".to_owned(),
         });
     }
     // As in a shell, the default also stands in for an empty value.
@@ -136,17 +128,7 @@ mod tests {
 
     #[test]
     fn without_a_reference_nothing_happens() {
-        for text in [
-            "",
-            "a",
-            "$",
-            "^a$",
-            "$1",
-            "$ConnectionString",
-            "a$b",
-            "{A}",
-            "$ {A}",
-        ] {
+        for text in ["", "a", "$", "^a$", "$1", "$ConnectionString", "a$b", "{A}", "$ {A}"] {
             assert_eq!(run(text), Ok(None), "{text}");
         }
     }
@@ -158,11 +140,7 @@ mod tests {
             assert!(error.message.contains(message), "{text}: {error:?}");
             assert!(error.remedy.contains(remedy), "{text}: {error:?}");
         };
-        no(
-            "${NONE}",
-            "no variable NONE",
-            "set it, or write ${NONE:-default}",
-        );
+        no("${NONE}", "no variable NONE", "set it, or write ${NONE:-default}");
         no("${A", "closing brace", "close it");
         no("${", "closing brace", "close it");
         no("${}", "names no variable", "${NAME}");

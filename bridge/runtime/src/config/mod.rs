@@ -28,9 +28,7 @@ use std::sync::Arc;
 
 pub use reader::{Reader, Section};
 pub use tree::Document;
-pub use value::{
-    ValueError, format_duration, parse_bytes, parse_duration, parse_host_port, parse_listen_address,
-};
+pub use value::{ValueError, format_duration, parse_bytes, parse_duration, parse_host_port, parse_listen_address};
 
 /// A place in a file: 1-based line and column (in characters); 0:0 is the whole file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -103,9 +101,7 @@ impl Document {
 fn read_small(path: &Path) -> std::io::Result<String> {
     use std::io::{Error, ErrorKind, Read};
     let mut text = String::new();
-    std::fs::File::open(path)?
-        .take(MAX_FILE_BYTES + 1)
-        .read_to_string(&mut text)?;
+    std::fs::File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_FILE_BYTES {
         return Err(Error::new(ErrorKind::FileTooLarge, "larger than 4 MiB"));
     }

@@ -39,24 +39,13 @@ impl Reader {
     /// A reader of `document`, which brings the errors of its parsing along.
     pub fn new(mut document: Document) -> Self {
         let errors = std::mem::take(&mut document.errors);
-        Self {
-            document,
-            state: RefCell::new(State {
-                errors,
-                ..State::default()
-            }),
-        }
+        Self { document, state: RefCell::new(State { errors, ..State::default() }) }
     }
 
     /// The top level of the file.
     pub fn root(&self) -> Section<'_> {
         let top = Position { line: 1, column: 1 };
-        let mut root = Section {
-            reader: self,
-            node: None,
-            at: top,
-            path: String::new(),
-        };
+        let mut root = Section { reader: self, node: None, at: top, path: String::new() };
         let Some(id) = self.document.root.filter(|id| !self.is_null(*id)) else {
             return root;
         };
@@ -77,11 +66,7 @@ impl Reader {
         let mut errors = self.state.into_inner().errors;
         errors.sort_by_key(|error| error.position);
         errors.dedup();
-        if errors.is_empty() {
-            Ok(())
-        } else {
-            Err(ConfigErrors(errors))
-        }
+        if errors.is_empty() { Ok(()) } else { Err(ConfigErrors(errors)) }
     }
 
     fn note_unknown_keys(&self) {
@@ -107,12 +92,7 @@ impl Reader {
     fn note(&self, position: Position, message: &str, remedy: &str) {
         let file = Arc::clone(&self.document.file);
         let (message, remedy) = (message.to_owned(), remedy.to_owned());
-        let error = ConfigError {
-            file,
-            position,
-            message,
-            remedy,
-        };
+        let error = ConfigError { file, position, message, remedy };
         self.state.borrow_mut().errors.push(error);
     }
 
@@ -125,11 +105,7 @@ impl Reader {
 
     fn is_null(&self, node: NodeId) -> bool {
         match &self.document.nodes[node].value {
-            Value::Scalar {
-                text,
-                plain: true,
-                origin: Origin::File,
-            } => {
+            Value::Scalar { text, plain: true, origin: Origin::File } => {
                 matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL")
             }
             _ => false,
@@ -139,20 +115,9 @@ impl Reader {
     /// What a node is, for a message; never a value that came from `${…}`.
     fn describe(&self, node: NodeId) -> String {
         match &self.document.nodes[node].value {
-            Value::Scalar {
-                origin: Origin::File,
-                ..
-            } if self.is_null(node) => "nothing".to_owned(),
-            Value::Scalar {
-                text,
-                plain: true,
-                origin: Origin::File,
-            } => excerpt(text),
-            Value::Scalar {
-                text,
-                origin: Origin::File,
-                ..
-            } => {
+            Value::Scalar { origin: Origin::File, .. } if self.is_null(node) => "nothing".to_owned(),
+            Value::Scalar { text, plain: true, origin: Origin::File } => excerpt(text),
+            Value::Scalar { text, origin: Origin::File, .. } => {
                 format!("the text \"{}\"", excerpt(text))
             }
             Value::Scalar { .. } => "something else behind ${…}".to_owned(),
@@ -164,11 +129,7 @@ impl Reader {
 
 fn join(path: &str, key: &str) -> String {
     let key = excerpt(key);
-    if path.is_empty() {
-        key
-    } else {
-        format!("{path}.{key}")
-    }
+    if path.is_empty() { key } else { format!("{path}.{key}") }
 }
 
 /// The remedy for an unknown key: the nearest known one, or all of them.
@@ -177,9 +138,7 @@ fn nearest(key: &str, known: &BTreeSet<String>) -> String {
         .iter()
         .map(|name| (strsim::damerau_levenshtein(key, name), name))
         .min()
-        .filter(|(distance, name)| {
-            *distance <= 1 + name.chars().count().min(key.chars().count()) / 4
-        });
+        .filter(|(distance, name)| *distance <= 1 + name.chars().count().min(key.chars().count()) / 4);
     if let Some((_, name)) = best {
         return format!("did you mean {name}?");
     }
@@ -217,11 +176,7 @@ impl<'r> Section<'r> {
             return true;
         }
         let message = format!("{} is missing", join(&self.path, key));
-        self.reader.note(
-            self.position_of(key),
-            &message,
-            &format!("add {key}: VALUE"),
-        );
+        self.reader.note(self.position_of(key), &message, &format!("add {key}: VALUE"));
         false
     }
 
@@ -236,24 +191,14 @@ impl<'r> Section<'r> {
     /// The mapping under `key`; a missing one if there is none.
     pub fn section(&self, key: &str) -> Section<'r> {
         let path = join(&self.path, key);
-        let mut section = Section {
-            reader: self.reader,
-            node: None,
-            at: self.at,
-            path,
-        };
+        let mut section = Section { reader: self.reader, node: None, at: self.at, path };
         let Some(id) = self.find(key) else {
             return section;
         };
         section.at = self.node_at(id);
         match self.value(id) {
             Value::Map(_) => section.open(id),
-            _ => self.mismatch(
-                id,
-                &section.path,
-                "a section",
-                "write KEY: VALUE lines below it",
-            ),
+            _ => self.mismatch(id, &section.path, "a section", "write KEY: VALUE lines below it"),
         }
         section
     }
@@ -265,33 +210,18 @@ impl<'r> Section<'r> {
             return Vec::new();
         };
         let Value::List(items) = self.value(id) else {
-            self.mismatch(
-                id,
-                &path,
-                "a list of sections",
-                "begin each one with a dash",
-            );
+            self.mismatch(id, &path, "a list of sections", "begin each one with a dash");
             return Vec::new();
         };
         let mut sections = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
             let path = format!("{path}[{index}]");
             let Value::Map(_) = self.value(*item) else {
-                self.mismatch(
-                    *item,
-                    &path,
-                    "a section",
-                    "write KEY: VALUE lines behind the dash",
-                );
+                self.mismatch(*item, &path, "a section", "write KEY: VALUE lines behind the dash");
                 continue;
             };
             let at = self.node_at(*item);
-            let mut section = Section {
-                reader: self.reader,
-                node: None,
-                at,
-                path,
-            };
+            let mut section = Section { reader: self.reader, node: None, at, path };
             section.open(*item);
             sections.push(section);
         }
@@ -305,16 +235,11 @@ impl<'r> Section<'r> {
 
     /// `true` or `false`.
     pub fn bool(&self, key: &str) -> Option<bool> {
-        self.typed(
-            key,
-            "true or false",
-            "write true or false, without quotes",
-            |text| match text {
-                "true" | "True" | "TRUE" => Some(true),
-                "false" | "False" | "FALSE" => Some(false),
-                _ => None,
-            },
-        )
+        self.typed(key, "true or false", "write true or false, without quotes", |text| match text {
+            "true" | "True" | "TRUE" => Some(true),
+            "false" | "False" | "FALSE" => Some(false),
+            _ => None,
+        })
     }
 
     /// A whole number within `range`.
@@ -326,28 +251,14 @@ impl<'r> Section<'r> {
             (low, high) => format!("a whole number from {low} to {high}"),
         };
         let parse = |text: &str| text.parse().ok().filter(|n| range.contains(n));
-        self.typed(
-            key,
-            &expected,
-            "write digits, without quotes and unit",
-            parse,
-        )
+        self.typed(key, &expected, "write digits, without quotes and unit", parse)
     }
 
     /// A finite number within `range`.
     pub fn float(&self, key: &str, range: RangeInclusive<f64>) -> Option<f64> {
         let expected = format!("a number from {} to {}", range.start(), range.end());
-        let parse = |text: &str| {
-            text.parse()
-                .ok()
-                .filter(|n: &f64| n.is_finite() && range.contains(n))
-        };
-        self.typed(
-            key,
-            &expected,
-            "write a decimal number, without quotes and unit",
-            parse,
-        )
+        let parse = |text: &str| text.parse().ok().filter(|n: &f64| n.is_finite() && range.contains(n));
+        self.typed(key, &expected, "write a decimal number, without quotes and unit", parse)
     }
 
     /// A number of bytes ([`parse_bytes`]).
@@ -392,9 +303,7 @@ impl<'r> Section<'r> {
         let expected = format!("one of {}", all.join(", "));
         self.parsed(key, &expected, "write one of these names", |text| {
             let found = names.iter().find(|(name, _)| *name == text);
-            found
-                .map(|(_, value)| value.clone())
-                .ok_or_else(String::new)
+            found.map(|(_, value)| value.clone()).ok_or_else(String::new)
         })
     }
 
@@ -403,12 +312,7 @@ impl<'r> Section<'r> {
         let path = join(&self.path, key);
         let id = self.find(key)?;
         let Value::List(items) = self.value(id) else {
-            self.mismatch(
-                id,
-                &path,
-                "a list",
-                "write [a, b], or one line with a dash for each",
-            );
+            self.mismatch(id, &path, "a list", "write [a, b], or one line with a dash for each");
             return None;
         };
         let mut out = Vec::with_capacity(items.len());
@@ -425,12 +329,7 @@ impl<'r> Section<'r> {
         let path = join(&self.path, key);
         let id = self.find(key)?;
         let Value::Map(entries) = self.value(id) else {
-            self.mismatch(
-                id,
-                &path,
-                "a section of KEY: VALUE",
-                "write {a: b}, or a line for each",
-            );
+            self.mismatch(id, &path, "a section of KEY: VALUE", "write {a: b}, or a line for each");
             return None;
         };
         self.reader.state.borrow_mut().free.insert(id);
@@ -475,23 +374,10 @@ impl<'r> Section<'r> {
     }
 
     /// A scalar with a type: it must not be quoted, unless it comes from `${…}`.
-    fn typed<T>(
-        &self,
-        key: &str,
-        expected: &str,
-        remedy: &str,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Option<T> {
-        let quoted = self.find(key).is_some_and(|id| {
-            matches!(
-                self.value(id),
-                Value::Scalar {
-                    plain: false,
-                    origin: Origin::File,
-                    ..
-                }
-            )
-        });
+    fn typed<T>(&self, key: &str, expected: &str, remedy: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let quoted = self
+            .find(key)
+            .is_some_and(|id| matches!(self.value(id), Value::Scalar { plain: false, origin: Origin::File, .. }));
         self.parsed(key, expected, remedy, |text| match parse(text) {
             Some(value) if !quoted => Ok(value),
             _ => Err(String::new()),
@@ -517,22 +403,14 @@ impl<'r> Section<'r> {
 
     fn out_of_range(&self, key: &str, expected: &str) {
         if let Some(id) = self.find(key) {
-            self.mismatch(
-                id,
-                &join(&self.path, key),
-                expected,
-                "write a value within that range",
-            );
+            self.mismatch(id, &join(&self.path, key), expected, "write a value within that range");
         }
     }
 
     /// A scalar of a list or a free map, as text.
     fn text(&self, id: NodeId, path: &str) -> Option<&'r str> {
         match self.value(id) {
-            Value::Scalar {
-                origin: Origin::Failed,
-                ..
-            } => None,
+            Value::Scalar { origin: Origin::Failed, .. } => None,
             Value::Scalar { text, .. } if !self.reader.is_null(id) => Some(text),
             _ => {
                 self.mismatch(id, path, "text", "write one value");
@@ -550,10 +428,7 @@ impl<'r> Section<'r> {
     fn open(&mut self, id: NodeId) {
         self.node = Some(id);
         let mut state = self.reader.state.borrow_mut();
-        state
-            .asked
-            .entry(id)
-            .or_insert_with(|| (self.path.clone(), BTreeSet::new()));
+        state.asked.entry(id).or_insert_with(|| (self.path.clone(), BTreeSet::new()));
     }
 
     fn value(&self, id: NodeId) -> &'r Value {
@@ -565,9 +440,7 @@ impl<'r> Section<'r> {
     }
 
     fn position_of(&self, key: &str) -> Position {
-        let entry = self
-            .node
-            .and_then(|id| self.reader.entries(id).iter().find(|e| e.key == key));
+        let entry = self.node.and_then(|id| self.reader.entries(id).iter().find(|e| e.key == key));
         match entry {
             Some(entry) if self.reader.is_null(entry.value) => entry.at,
             Some(entry) => self.node_at(entry.value),
@@ -583,11 +456,7 @@ impl<'r> Section<'r> {
             asked.insert(key.to_owned());
         }
         drop(state);
-        let entry = self
-            .reader
-            .entries(id)
-            .iter()
-            .find(|entry| entry.key == key)?;
+        let entry = self.reader.entries(id).iter().find(|entry| entry.key == key)?;
         (!self.reader.is_null(entry.value)).then_some(entry.value)
     }
 }

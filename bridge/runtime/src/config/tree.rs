@@ -71,18 +71,10 @@ impl Document {
         env: &dyn Fn(&str) -> Option<String>,
         read: &dyn Fn(&str) -> std::io::Result<String>,
     ) -> Self {
-        let mut builder = Builder {
-            document: Self::empty(file_name),
-            open: Vec::new(),
-            anchors: BTreeMap::new(),
-            env,
-            read,
-        };
+        let mut builder =
+            Builder { document: Self::empty(file_name), open: Vec::new(), anchors: BTreeMap::new(), env, read };
         for event in Parser::new_from_str(text.strip_prefix('\u{feff}').unwrap_or(text)) {
-            if let Err(stop) = event
-                .map_err(syntax)
-                .and_then(|(e, span)| builder.event(e, span))
-            {
+            if let Err(stop) = event.map_err(syntax).and_then(|(e, span)| builder.event(e, span)) {
                 builder.error(stop.at, stop.message, stop.remedy);
                 // What was read so far would only bring errors that are none.
                 builder.document.root = None;
@@ -104,12 +96,7 @@ impl Document {
     }
 
     fn empty(file_name: &str) -> Self {
-        Self {
-            file: file_name.into(),
-            nodes: Vec::new(),
-            root: None,
-            errors: Vec::new(),
-        }
+        Self { file: file_name.into(), nodes: Vec::new(), root: None, errors: Vec::new() }
     }
 }
 
@@ -142,19 +129,12 @@ struct Stop {
 }
 
 fn stop(at: Position, message: &str, remedy: &str) -> Stop {
-    Stop {
-        at,
-        message: message.to_owned(),
-        remedy: remedy.to_owned(),
-    }
+    Stop { at, message: message.to_owned(), remedy: remedy.to_owned() }
 }
 
 fn position(marker: saphyr_parser::Marker) -> Position {
     let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    Position {
-        line: number(marker.line()),
-        column: number(marker.col()).saturating_add(1),
-    }
+    Position { line: number(marker.line()), column: number(marker.col()).saturating_add(1) }
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "handed to map_err")]
@@ -188,12 +168,7 @@ struct Builder<'a> {
 impl Builder<'_> {
     fn error(&mut self, position: Position, message: String, remedy: String) {
         let file = Arc::clone(&self.document.file);
-        self.document.errors.push(ConfigError {
-            file,
-            position,
-            message,
-            remedy,
-        });
+        self.document.errors.push(ConfigError { file, position, message, remedy });
     }
 
     fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Stop> {
@@ -204,9 +179,7 @@ impl Builder<'_> {
                 "a second document",
                 "remove the --- and all that follows it: one file is one configuration",
             )),
-            Event::Scalar(text, style, anchor, tag) => {
-                self.scalar(&text, style, anchor, tag.as_deref(), at)
-            }
+            Event::Scalar(text, style, anchor, tag) => self.scalar(&text, style, anchor, tag.as_deref(), at),
             Event::SequenceStart(anchor, _) => self.start(Value::List(Vec::new()), anchor, at),
             Event::MappingStart(anchor, _) => self.start(Value::Map(Vec::new()), anchor, at),
             Event::SequenceEnd | Event::MappingEnd => {
@@ -217,11 +190,7 @@ impl Builder<'_> {
             }
             Event::Alias(anchor) => match self.anchors.get(&anchor).copied() {
                 Some(node) => self.place(node, at),
-                None => Err(stop(
-                    at,
-                    "an alias of something that contains it",
-                    "write the value out",
-                )),
+                None => Err(stop(at, "an alias of something that contains it", "write the value out")),
             },
             _ => Ok(()),
         }
@@ -244,12 +213,7 @@ impl Builder<'_> {
         }
         let node = self.add(value, at);
         self.place(node, at)?;
-        self.open.push(Open {
-            node,
-            anchor,
-            key: None,
-            seen: BTreeSet::new(),
-        });
+        self.open.push(Open { node, anchor, key: None, seen: BTreeSet::new() });
         Ok(())
     }
 
@@ -264,8 +228,7 @@ impl Builder<'_> {
         if self.waits_for_key() {
             return self.key(text, at);
         }
-        let text_tag =
-            tag.is_some_and(|t| t.suffix == "str" || t.handle == "!" && t.suffix.is_empty());
+        let text_tag = tag.is_some_and(|t| t.suffix == "str" || t.handle == "!" && t.suffix.is_empty());
         let plain = style == ScalarStyle::Plain && !text_tag;
         let (text, origin) = match expand(text, self.env, self.read) {
             Ok(None) => (text.to_owned(), Origin::File),
@@ -275,14 +238,7 @@ impl Builder<'_> {
                 (String::new(), Origin::Failed)
             }
         };
-        let node = self.add(
-            Value::Scalar {
-                text,
-                plain,
-                origin,
-            },
-            at,
-        );
+        let node = self.add(Value::Scalar { text, plain, origin }, at);
         self.remember(anchor, node);
         self.place(node, at)
     }
@@ -302,11 +258,7 @@ impl Builder<'_> {
         let duplicate = !open.seen.insert(text.to_owned());
         open.key = Some((text.to_owned(), at));
         if duplicate {
-            self.error(
-                at,
-                format!("{} stands here a second time", excerpt(text)),
-                "keep one of the two".to_owned(),
-            );
+            self.error(at, format!("{} stands here a second time", excerpt(text)), "keep one of the two".to_owned());
         }
         Ok(())
     }
@@ -314,11 +266,7 @@ impl Builder<'_> {
     /// Puts a finished or just opened node where it belongs.
     fn place(&mut self, node: NodeId, at: Position) -> Result<(), Stop> {
         if self.waits_for_key() {
-            return Err(stop(
-                at,
-                "a key that is no plain word",
-                "write a plain word as the key",
-            ));
+            return Err(stop(at, "a key that is no plain word", "write a plain word as the key"));
         }
         let Some(open) = self.open.last_mut() else {
             self.document.root = Some(node);
@@ -330,11 +278,7 @@ impl Builder<'_> {
                 if let Some((key, at)) = open.key.take() {
                     // The first of two equal keys counts; the second was reported.
                     if !entries.iter().any(|entry| entry.key == key) {
-                        entries.push(Entry {
-                            key,
-                            at,
-                            value: node,
-                        });
+                        entries.push(Entry { key, at, value: node });
                     }
                 }
             }

@@ -42,9 +42,7 @@ const BYTE_UNITS: [(&str, u64); 10] = [
 
 /// Splits `text` into its leading ASCII digits and the rest.
 fn digits(text: &str) -> (&str, &str) {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     text.split_at(end)
 }
 
@@ -54,17 +52,12 @@ fn digits(text: &str) -> (&str, &str) {
 /// # Errors
 /// Anything else, and what does not fit 64 bits of milliseconds.
 pub fn parse_duration(text: &str) -> Result<Duration, ValueError> {
-    let error = |remedy| ValueError {
-        expected: EXPECTED_DURATION,
-        remedy,
-    };
+    let error = |remedy| ValueError { expected: EXPECTED_DURATION, remedy };
     if text == "0" {
         return Ok(Duration::ZERO);
     }
     if text.is_empty() {
-        return Err(error(
-            "write a whole number and a unit of y, w, d, h, m, s, ms",
-        ));
+        return Err(error("write a whole number and a unit of y, w, d, h, m, s, ms"));
     }
     let mut rest = text;
     let mut next_unit = 0;
@@ -72,13 +65,9 @@ pub fn parse_duration(text: &str) -> Result<Duration, ValueError> {
     while !rest.is_empty() {
         let (number, after) = digits(rest);
         if number.is_empty() || after.starts_with('.') {
-            return Err(error(
-                "write whole numbers, each with a unit of y, w, d, h, m, s, ms",
-            ));
+            return Err(error("write whole numbers, each with a unit of y, w, d, h, m, s, ms"));
         }
-        let end = after
-            .find(|c: char| !c.is_ascii_alphabetic())
-            .unwrap_or(after.len());
+        let end = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
         let (unit, following) = after.split_at(end);
         if unit.is_empty() {
             return Err(error("add a unit of y, w, d, h, m, s, ms to the number"));
@@ -87,19 +76,12 @@ pub fn parse_duration(text: &str) -> Result<Duration, ValueError> {
             return Err(error("use the units y, w, d, h, m, s, ms"));
         };
         if index < next_unit {
-            return Err(error(
-                "write each unit once, the larger one first, as in 1h30m",
-            ));
+            return Err(error("write each unit once, the larger one first, as in 1h30m"));
         }
         next_unit = index + 1;
-        let part = number
-            .parse::<u64>()
-            .ok()
-            .and_then(|n| n.checked_mul(DURATION_UNITS[index].1));
+        let part = number.parse::<u64>().ok().and_then(|n| n.checked_mul(DURATION_UNITS[index].1));
         let Some(sum) = part.and_then(|ms| total.checked_add(ms)) else {
-            return Err(error(
-                "write a shorter one: it does not fit 64 bits of milliseconds",
-            ));
+            return Err(error("write a shorter one: it does not fit 64 bits of milliseconds"));
         };
         total = sum;
         rest = following;
@@ -131,20 +113,13 @@ pub fn format_duration(duration: Duration) -> String {
 /// # Errors
 /// Anything else, and what does not fit 64 bits.
 pub fn parse_bytes(text: &str) -> Result<u64, ValueError> {
-    let error = |remedy| ValueError {
-        expected: EXPECTED_BYTES,
-        remedy,
-    };
+    let error = |remedy| ValueError { expected: EXPECTED_BYTES, remedy };
     let (number, unit) = digits(text);
     if number.is_empty() || unit.starts_with('.') {
-        return Err(error(
-            "write a whole number and a unit such as KB, MB, GB or KiB, MiB, GiB",
-        ));
+        return Err(error("write a whole number and a unit such as KB, MB, GB or KiB, MiB, GiB"));
     }
     let Some((_, size)) = BYTE_UNITS.iter().find(|(name, _)| *name == unit) else {
-        return Err(error(
-            "use the units B, KB, MB, GB, TB (1000) or KiB, MiB, GiB, TiB (1024)",
-        ));
+        return Err(error("use the units B, KB, MB, GB, TB (1000) or KiB, MiB, GiB, TiB (1024)"));
     };
     number
         .parse::<u64>()
@@ -159,10 +134,7 @@ pub fn parse_bytes(text: &str) -> Result<u64, ValueError> {
 /// # Errors
 /// Anything else.
 pub fn parse_host_port(text: &str) -> Result<(&str, u16), ValueError> {
-    let error = |remedy| ValueError {
-        expected: "an address HOST:PORT",
-        remedy,
-    };
+    let error = |remedy| ValueError { expected: "an address HOST:PORT", remedy };
     let (host, port) = split_port(text, error)?;
     if host.is_empty() {
         return Err(error("write a host name or an IP address before the colon"));
@@ -179,23 +151,15 @@ pub fn parse_host_port(text: &str) -> Result<(&str, u16), ValueError> {
 /// # Errors
 /// Anything but `[HOST]:PORT`.
 pub fn parse_listen_address(text: &str) -> Result<String, ValueError> {
-    let error = |remedy| ValueError {
-        expected: "a listen address such as 127.0.0.1:9527 or :9527",
-        remedy,
-    };
+    let error = |remedy| ValueError { expected: "a listen address such as 127.0.0.1:9527 or :9527", remedy };
     let (host, port) = split_port(text, error)?;
     let host = if host.is_empty() { "[::]" } else { host };
     Ok(format!("{host}:{port}"))
 }
 
-fn split_port(
-    text: &str,
-    error: impl Fn(&'static str) -> ValueError,
-) -> Result<(&str, u16), ValueError> {
+fn split_port(text: &str, error: impl Fn(&'static str) -> ValueError) -> Result<(&str, u16), ValueError> {
     if text.contains("://") {
-        return Err(error(
-            "leave the scheme out: only the host and the port belong here",
-        ));
+        return Err(error("leave the scheme out: only the host and the port belong here"));
     }
     let Some((host, port)) = text.rsplit_once(':') else {
         return Err(error("add a colon and the port"));
@@ -215,9 +179,7 @@ fn split_port(
     }
     let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     if !host.chars().all(valid) {
-        return Err(error(
-            "a host has only letters, digits, dots, hyphens and underscores",
-        ));
+        return Err(error("a host has only letters, digits, dots, hyphens and underscores"));
     }
     Ok((host, port))
 }
@@ -230,11 +192,7 @@ mod tests {
     #[test]
     fn durations_read_as_prometheus_reads_them() {
         let ok = |text: &str, ms: u64| {
-            assert_eq!(
-                parse_duration(text),
-                Ok(Duration::from_millis(ms)),
-                "{text}"
-            );
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(ms)), "{text}");
         };
         ok("0", 0);
         ok("0s", 0);
@@ -296,11 +254,7 @@ mod tests {
         case(93_784_005, "1d2h3m4s5ms");
         for ms in [1, 999, 1000, 60_001, 86_399_999, 86_400_000, 31_536_000_001] {
             let duration = Duration::from_millis(ms);
-            assert_eq!(
-                parse_duration(&format_duration(duration)),
-                Ok(duration),
-                "{ms}"
-            );
+            assert_eq!(parse_duration(&format_duration(duration)), Ok(duration), "{ms}");
         }
     }
 
@@ -347,11 +301,7 @@ mod tests {
         };
         ok("localhost:9092", "localhost", 9092);
         ok("10.0.0.7:1", "10.0.0.7", 1);
-        ok(
-            "kafka-0.kafka_svc.prod:65535",
-            "kafka-0.kafka_svc.prod",
-            65535,
-        );
+        ok("kafka-0.kafka_svc.prod:65535", "kafka-0.kafka_svc.prod", 65535);
         ok("[::1]:9092", "[::1]", 9092);
         let no = |text: &str, remedy: &str| {
             let error = parse_host_port(text).unwrap_err();

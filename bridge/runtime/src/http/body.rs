@@ -28,9 +28,7 @@ pub fn empty() -> BoxBody {
 
 /// One piece, with its length known.
 pub fn full(bytes: impl Into<Bytes>) -> BoxBody {
-    Full::new(bytes.into())
-        .map_err(|never| match never {})
-        .boxed_unsync()
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
 /// Pieces as they come; the body ends when the sender is dropped. The channel's capacity
@@ -43,11 +41,7 @@ pub fn stream(rx: Receiver<Bytes>) -> BoxBody {
 /// As [`stream`], but the sender can end the body with an error: the connection is then
 /// broken off, so that the reader does not take what it has for the whole.
 pub fn try_stream(rx: Receiver<Result<Bytes, BoxError>>) -> BoxBody {
-    Pieces {
-        rx,
-        wrap: |piece| piece,
-    }
-    .boxed_unsync()
+    Pieces { rx, wrap: |piece| piece }.boxed_unsync()
 }
 
 struct Pieces<T> {
@@ -59,28 +53,17 @@ impl<T> Body for Pieces<T> {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let wrap = self.wrap;
-        self.rx
-            .poll_recv(cx)
-            .map(|piece| piece.map(|piece| wrap(piece).map(Frame::data)))
+        self.rx.poll_recv(cx).map(|piece| piece.map(|piece| wrap(piece).map(Frame::data)))
     }
 }
 
 /// A whole response with its content type.
-pub fn text(
-    status: StatusCode,
-    content_type: &'static str,
-    body: impl Into<Bytes>,
-) -> Response<BoxBody> {
+pub fn text(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<BoxBody> {
     let mut response = Response::new(full(body));
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 
@@ -92,24 +75,14 @@ pub fn json(status: StatusCode, value: &impl Serialize) -> Response<BoxBody> {
         Err(error) => {
             tracing::error!(%error, "a response could not be serialised");
             let remedy = "This is a defect of the server; its log has the details.";
-            problem(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "response not serialisable",
-                remedy,
-                None,
-            )
+            problem(StatusCode::INTERNAL_SERVER_ERROR, "response not serialisable", remedy, None)
         }
     }
 }
 
 /// An error as `application/problem+json` (RFC 9457). `title` names the kind, `detail`
 /// says the cause and the remedy to a client; `retry_after` is rounded up to seconds.
-pub fn problem(
-    status: StatusCode,
-    title: &str,
-    detail: &str,
-    retry_after: Option<Duration>,
-) -> Response<BoxBody> {
+pub fn problem(status: StatusCode, title: &str, detail: &str, retry_after: Option<Duration>) -> Response<BoxBody> {
     let body = serde_json::json!({
         "type": "about:blank",
         "title": title,
@@ -130,17 +103,10 @@ pub fn problem(
 /// it. A page (`text/html`) gets [`CSP_PAGE`], all else [`CSP_API`], unless a policy is
 /// set already.
 pub fn security_headers(headers: &mut HeaderMap) {
-    let page = headers
-        .get(CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"text/html"));
+    let page = headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/html"));
     let policy = if page { CSP_PAGE } else { CSP_API };
-    headers
-        .entry("content-security-policy")
-        .or_insert(HeaderValue::from_static(policy));
-    headers.insert(
-        "x-content-type-options",
-        HeaderValue::from_static("nosniff"),
-    );
+    headers.entry("content-security-policy").or_insert(HeaderValue::from_static(policy));
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     headers.insert("referrer-policy", HeaderValue::from_static("no-referrer"));
     headers.insert("x-frame-options", HeaderValue::from_static("DENY"));
 }
@@ -168,26 +134,15 @@ mod tests {
         let (tx, rx) = tokio::sync::mpsc::channel::<Result<Bytes, BoxError>>(4);
         tx.send(Ok(Bytes::from("ab"))).await.unwrap();
         tx.send(Err("the owner went away".into())).await.unwrap();
-        assert_eq!(
-            collect(try_stream(rx)).await.unwrap_err(),
-            "the owner went away"
-        );
+        assert_eq!(collect(try_stream(rx)).await.unwrap_err(), "the owner went away");
     }
 
     #[tokio::test]
     async fn a_problem_names_cause_and_time_to_wait() {
         let wait = Some(Duration::from_millis(1001));
-        let response = problem(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "moving",
-            "Wait \"2 s\".",
-            wait,
-        );
+        let response = problem(StatusCode::SERVICE_UNAVAILABLE, "moving", "Wait \"2 s\".", wait);
         assert_eq!(response.status(), 503);
-        assert_eq!(
-            response.headers()["content-type"],
-            "application/problem+json"
-        );
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
         assert_eq!(response.headers()["retry-after"], "2");
         let body = collect(response.into_body()).await.unwrap();
         let json: serde_json::Value = serde_json::from_str(&body).unwrap();
@@ -212,10 +167,7 @@ mod tests {
             security_headers(response.headers_mut());
             assert_eq!(response.headers()["x-content-type-options"], "nosniff");
             assert_eq!(response.headers()["referrer-policy"], "no-referrer");
-            response.headers()["content-security-policy"]
-                .to_str()
-                .unwrap()
-                .to_owned()
+            response.headers()["content-security-policy"].to_str().unwrap().to_owned()
         };
         assert_eq!(policy("text/html; charset=utf-8"), CSP_PAGE);
         assert_eq!(policy("application/json"), CSP_API);

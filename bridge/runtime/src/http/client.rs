@@ -30,11 +30,7 @@ pub struct ClientConfig {
 
 impl Default for ClientConfig {
     fn default() -> Self {
-        Self {
-            connect_timeout: Duration::from_secs(5),
-            idle_timeout: Duration::from_secs(90),
-            ca_file: None,
-        }
+        Self { connect_timeout: Duration::from_secs(5), idle_timeout: Duration::from_secs(90), ca_file: None }
     }
 }
 
@@ -79,15 +75,8 @@ impl ClientError {
     }
 
     /// Every value of [`ClientError::reason`], for metrics that exist from the start.
-    pub const REASONS: [&'static str; 7] = [
-        "bad_url",
-        "timeout",
-        "connect",
-        "tls",
-        "too_large",
-        "broken",
-        "certificates",
-    ];
+    pub const REASONS: [&'static str; 7] =
+        ["bad_url", "timeout", "connect", "tls", "too_large", "broken", "certificates"];
 }
 
 /// A whole response.
@@ -125,11 +114,8 @@ impl HttpClient {
             .map_err(|error| ClientError::Tls(error.to_string()))?
             .with_root_certificates(roots(config)?)
             .with_no_client_auth();
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(http);
+        let connector =
+            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(http);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(config.idle_timeout)
@@ -168,11 +154,7 @@ impl HttpClient {
         max_bytes: usize,
     ) -> Result<Fetched, ClientError> {
         let whole = async {
-            let response = self
-                .client
-                .request(request)
-                .await
-                .map_err(|e| classify(&e))?;
+            let response = self.client.request(request).await.map_err(|e| classify(&e))?;
             let (head, body) = response.into_parts();
             let body = match Limited::new(body, max_bytes).collect().await {
                 Ok(body) => body.to_bytes(),
@@ -181,11 +163,7 @@ impl HttpClient {
                 }
                 Err(error) => return Err(ClientError::Broken(innermost(error.as_ref()))),
             };
-            Ok(Fetched {
-                status: head.status,
-                headers: head.headers,
-                body,
-            })
+            Ok(Fetched { status: head.status, headers: head.headers, body })
         };
         match tokio::time::timeout(timeout, whole).await {
             Ok(result) => result,
@@ -198,15 +176,9 @@ impl HttpClient {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn send(
-        &self,
-        request: Request<BoxBody>,
-        timeout: Duration,
-    ) -> Result<Response<BoxBody>, ClientError> {
+    pub async fn send(&self, request: Request<BoxBody>, timeout: Duration) -> Result<Response<BoxBody>, ClientError> {
         match tokio::time::timeout(timeout, self.client.request(request)).await {
-            Ok(Ok(response)) => {
-                Ok(response.map(|body| body.map_err(BoxError::from).boxed_unsync()))
-            }
+            Ok(Ok(response)) => Ok(response.map(|body| body.map_err(BoxError::from).boxed_unsync())),
             Ok(Err(error)) => Err(classify(&error)),
             Err(_) => Err(ClientError::Timeout(timeout)),
         }
@@ -218,9 +190,7 @@ impl HttpClient {
 /// # Errors
 /// [`ClientError::BadUrl`].
 pub fn parse_url(url: &str) -> Result<Uri, ClientError> {
-    let uri: Uri = url
-        .parse()
-        .map_err(|_| ClientError::BadUrl("follows no URL's grammar"))?;
+    let uri: Uri = url.parse().map_err(|_| ClientError::BadUrl("follows no URL's grammar"))?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
         return Err(ClientError::BadUrl("must begin with http:// or https://"));
     }
@@ -228,9 +198,7 @@ pub fn parse_url(url: &str) -> Result<Uri, ClientError> {
         return Err(ClientError::BadUrl("names no host"));
     };
     if authority.as_str().contains('@') {
-        return Err(ClientError::BadUrl(
-            "must not hold credentials: they would end up in logs",
-        ));
+        return Err(ClientError::BadUrl("must not hold credentials: they would end up in logs"));
     }
     if authority.host().is_empty() {
         return Err(ClientError::BadUrl("names no host"));
@@ -247,9 +215,7 @@ fn roots(config: &ClientConfig) -> Result<RootCertStore, ClientError> {
         }
         return Ok(store);
     };
-    let unreadable = |error: &dyn std::fmt::Display| {
-        ClientError::Certificates(format!("{}: {error}", path.display()))
-    };
+    let unreadable = |error: &dyn std::fmt::Display| ClientError::Certificates(format!("{}: {error}", path.display()));
     for certificate in CertificateDer::pem_file_iter(path).map_err(|e| unreadable(&e))? {
         let certificate = certificate.map_err(|error| unreadable(&error))?;
         store.add(certificate).map_err(|error| unreadable(&error))?;
@@ -279,9 +245,7 @@ fn has_tls_cause(error: &(dyn std::error::Error + 'static)) -> bool {
         if cause.is::<rustls::Error>() {
             return true;
         }
-        let wrapped = cause
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref);
+        let wrapped = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         current = match wrapped {
             Some(inner) => Some(inner),
             None => cause.source(),

@@ -42,14 +42,8 @@ struct State {
 impl Activity {
     /// A fresh connection owes its first head.
     pub(super) fn new() -> Self {
-        let state = State {
-            phase: Phase::Head,
-            since: Instant::now(),
-            reader: None,
-        };
-        Self {
-            state: Arc::new(Mutex::new(state)),
-        }
+        let state = State { phase: Phase::Head, since: Instant::now(), reader: None };
+        Self { state: Arc::new(Mutex::new(state)) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -74,10 +68,7 @@ impl Activity {
 
     /// Ties the end of the request to the end of its response's body.
     pub(super) fn track(&self, body: BoxBody) -> TrackedBody {
-        TrackedBody {
-            body,
-            activity: self.clone(),
-        }
+        TrackedBody { body, activity: self.clone() }
     }
 }
 
@@ -97,10 +88,7 @@ impl Body for TrackedBody {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         Pin::new(&mut self.body).poll_frame(cx)
     }
 
@@ -156,35 +144,21 @@ impl<S> TimedStream<S> {
     }
 
     /// Lets a write that got through, or does not, move the stall clock.
-    fn watch<T>(
-        &mut self,
-        result: Poll<io::Result<T>>,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<T>> {
+    fn watch<T>(&mut self, result: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         if result.is_ready() {
             self.stalled_since = None;
             return result;
         }
         let since = *self.stalled_since.get_or_insert_with(Instant::now);
-        if self
-            .write_deadline
-            .poll_passed(since + self.write_timeout, cx)
-        {
-            return Poll::Ready(Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "write timeout",
-            )));
+        if self.write_deadline.poll_passed(since + self.write_timeout, cx) {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "write timeout")));
         }
         Poll::Pending
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for TimedStream<S> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
         let result = Pin::new(&mut this.stream).poll_read(cx, buf);
@@ -214,19 +188,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for TimedStream<S> {
             // The end of the stream: an idle connection is closed without a complaint.
             return Poll::Ready(Ok(()));
         }
-        Poll::Ready(Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            "header timeout",
-        )))
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "header timeout")))
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let result = Pin::new(&mut this.stream).poll_write(cx, buf);
         this.watch(result, cx)

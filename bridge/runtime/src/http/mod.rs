@@ -15,12 +15,8 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 
-pub use body::{
-    CSP_API, CSP_PAGE, empty, full, json, problem, security_headers, stream, text, try_stream,
-};
-pub use request::{
-    BODY_TIMEOUT, DecodeError, Query, ReadBodyError, decode_path_segment, read_body, scrape_timeout,
-};
+pub use body::{CSP_API, CSP_PAGE, empty, full, json, problem, security_headers, stream, text, try_stream};
+pub use request::{BODY_TIMEOUT, DecodeError, Query, ReadBodyError, decode_path_segment, read_body, scrape_timeout};
 pub use server::{HttpLimits, serve};
 
 /// Any error of a body or a connection.

@@ -31,21 +31,9 @@ impl ReadBodyError {
     /// The answer to the client.
     pub fn response(&self) -> Response<BoxBody> {
         let (status, title, remedy) = match self {
-            Self::TooLarge(_) => (
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "body too large",
-                "Send less.",
-            ),
-            Self::Timeout => (
-                StatusCode::REQUEST_TIMEOUT,
-                "body too slow",
-                "Send it faster.",
-            ),
-            Self::Broken(_) => (
-                StatusCode::BAD_REQUEST,
-                "body broken",
-                "Send it again, whole.",
-            ),
+            Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "body too large", "Send less."),
+            Self::Timeout => (StatusCode::REQUEST_TIMEOUT, "body too slow", "Send it faster."),
+            Self::Broken(_) => (StatusCode::BAD_REQUEST, "body broken", "Send it again, whole."),
         };
         problem(status, title, &format!("{self}. {remedy}"), None)
     }
@@ -80,10 +68,7 @@ const MAX_SCRAPE_TIMEOUT: f64 = 3600.0;
 /// `X-Prometheus-Scrape-Timeout-Seconds`; none where it is missing or no positive
 /// number. At most an hour.
 pub fn scrape_timeout(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers
-        .get("x-prometheus-scrape-timeout-seconds")?
-        .to_str()
-        .ok()?;
+    let text = headers.get("x-prometheus-scrape-timeout-seconds")?.to_str().ok()?;
     let seconds: f64 = text.trim().parse().ok()?;
     if !seconds.is_finite() || seconds <= 0.0 {
         return None;
@@ -101,9 +86,7 @@ pub struct DecodeError;
 /// # Errors
 /// When the result is not UTF-8.
 pub fn decode_path_segment(segment: &str) -> Result<String, DecodeError> {
-    let decoded = percent_decode_str(segment)
-        .decode_utf8()
-        .map_err(|_| DecodeError)?;
+    let decoded = percent_decode_str(segment).decode_utf8().map_err(|_| DecodeError)?;
     Ok(decoded.into_owned())
 }
 
@@ -144,10 +127,7 @@ impl Query {
 
     /// All values of `name`.
     pub fn all<'q, 'n>(&'q self, name: &'n str) -> impl Iterator<Item = &'q str> + use<'q, 'n> {
-        self.pairs
-            .iter()
-            .filter(move |(n, _)| n == name)
-            .map(|(_, value)| value.as_str())
+        self.pairs.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
     /// The names, to refuse unknown ones.
@@ -234,11 +214,7 @@ mod tests {
     #[test]
     fn a_path_segment_keeps_its_plus() {
         let case = |segment: &str, text: &str| {
-            assert_eq!(
-                decode_path_segment(segment).as_deref(),
-                Ok(text),
-                "{segment}"
-            );
+            assert_eq!(decode_path_segment(segment).as_deref(), Ok(text), "{segment}");
         };
         case("a+b", "a+b");
         case("cluster%3D%22acme%22", "cluster=\"acme\"");

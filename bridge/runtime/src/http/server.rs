@@ -78,9 +78,7 @@ pub async fn serve(
     shutdown: Shutdown,
     metrics: HttpMetrics,
 ) {
-    metrics
-        .capacity
-        .set(i64::try_from(limits.connections).unwrap_or(i64::MAX));
+    metrics.capacity.set(i64::try_from(limits.connections).unwrap_or(i64::MAX));
     let refusals = Arc::new(Semaphore::new(REFUSALS));
     let mut connections = JoinSet::new();
     loop {
@@ -141,10 +139,7 @@ async fn drain(mut connections: JoinSet<()>, grace: Duration, metrics: &HttpMetr
     };
     if tokio::time::timeout(grace, all_ended).await.is_err() {
         let open = connections.len();
-        tracing::warn!(
-            open,
-            "connections are cut off: their responses took too long"
-        );
+        tracing::warn!(open, "connections are cut off: their responses took too long");
         connections.shutdown().await;
     }
     metrics.connections.set(0);
@@ -195,9 +190,8 @@ impl Connection {
                 Ok::<_, Infallible>(response)
             }
         });
-        let connection = http1::Builder::new()
-            .max_buf_size(self.limits.header_bytes.max(8192))
-            .serve_connection(io, answer);
+        let connection =
+            http1::Builder::new().max_buf_size(self.limits.header_bytes.max(8192)).serve_connection(io, answer);
         tokio::pin!(connection);
         let result = tokio::select! {
             result = connection.as_mut() => result,
@@ -220,9 +214,7 @@ fn failure(error: &hyper::Error) -> &'static str {
     while let Some(current) = source {
         if let Some(io) = current.downcast_ref::<std::io::Error>() {
             return match io.kind() {
-                std::io::ErrorKind::TimedOut if io.to_string() == "header timeout" => {
-                    "header_timeout"
-                }
+                std::io::ErrorKind::TimedOut if io.to_string() == "header timeout" => "header_timeout",
                 std::io::ErrorKind::TimedOut => "write_timeout",
                 _ => "disconnected",
             };

@@ -43,11 +43,7 @@ impl Window {
         let mut missed = 0;
         if self.began.is_none_or(|began| now - began >= LOG_WINDOW_MS) {
             missed = self.suppressed;
-            *self = Self {
-                began: Some(now),
-                written: 0,
-                suppressed: 0,
-            };
+            *self = Self { began: Some(now), written: 0, suppressed: 0 };
         }
         if self.written < LOG_LINES {
             self.written += 1;
@@ -123,10 +119,7 @@ impl KafkaLog {
     /// For [`ClientContext::stats`]: brings `is_up` up to date.
     pub fn stats(&self, statistics: &Statistics) {
         let states = || {
-            let outside = statistics
-                .brokers
-                .values()
-                .filter(|b| b.source != "internal");
+            let outside = statistics.brokers.values().filter(|b| b.source != "internal");
             outside.map(|broker| broker.state.as_str())
         };
         if states().any(|state| matches!(state, "UP" | "UPDATE")) {
@@ -145,10 +138,7 @@ impl KafkaLog {
         if up {
             tracing::info!(client, "Kafka can be reached");
         } else {
-            tracing::warn!(
-                client,
-                "no Kafka broker can be reached; trying again without end"
-            );
+            tracing::warn!(client, "no Kafka broker can be reached; trying again without end");
         }
     }
 
@@ -177,9 +167,7 @@ fn classify(error: &KafkaError) -> &'static str {
         Some(RDKafkaErrorCode::AllBrokersDown) => "all_brokers_down",
         Some(RDKafkaErrorCode::BrokerTransportFailure) => "transport",
         Some(RDKafkaErrorCode::Resolve) => "resolve",
-        Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed) => {
-            "authentication"
-        }
+        Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed) => "authentication",
         Some(
             RDKafkaErrorCode::TopicAuthorizationFailed
             | RDKafkaErrorCode::GroupAuthorizationFailed
@@ -187,9 +175,7 @@ fn classify(error: &KafkaError) -> &'static str {
         ) => "authorization",
         Some(RDKafkaErrorCode::SSL) => "tls",
         Some(RDKafkaErrorCode::OperationTimedOut | RDKafkaErrorCode::RequestTimedOut) => "timeout",
-        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
-            "unknown_topic"
-        }
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => "unknown_topic",
         Some(RDKafkaErrorCode::Fatal) => "fatal",
         _ => "other",
     }
@@ -247,9 +233,7 @@ mod tests {
         for _ in 0..5 {
             log.log(RDKafkaLogLevel::Debug, "FETCH", "asked for");
         }
-        let suppressed = metrics
-            .kafka_logs_suppressed
-            .with_label_values(&["consumer"]);
+        let suppressed = metrics.kafka_logs_suppressed.with_label_values(&["consumer"]);
         assert_eq!(suppressed.get(), 3);
     }
 
@@ -260,15 +244,9 @@ mod tests {
         assert!(!log.is_up());
         log.note_success();
         assert_eq!((log.is_up(), gauge.get()), (true, 1));
-        log.error(
-            &KafkaError::Global(RDKafkaErrorCode::BrokerTransportFailure),
-            "one of two",
-        );
+        log.error(&KafkaError::Global(RDKafkaErrorCode::BrokerTransportFailure), "one of two");
         assert!(log.is_up());
-        log.error(
-            &KafkaError::Global(RDKafkaErrorCode::AllBrokersDown),
-            "2/2 brokers are down",
-        );
+        log.error(&KafkaError::Global(RDKafkaErrorCode::AllBrokersDown), "2/2 brokers are down");
         assert_eq!((log.is_up(), gauge.get()), (false, 0));
         let stats = |states: &[(&str, &str)]| {
             let mut statistics = Statistics::default();
@@ -286,16 +264,8 @@ mod tests {
         assert!(!stats(&[("internal", "UP"), ("configured", "INIT")]));
         assert!(stats(&[("configured", "DOWN"), ("learned", "UP")]));
         assert!(stats(&[("configured", "INIT")]), "unknown is no news");
-        assert!(!stats(&[
-            ("configured", "TRY_CONNECT"),
-            ("learned", "INIT")
-        ]));
-        let counted = |reason| {
-            metrics
-                .kafka_errors
-                .with_label_values(&["consumer", reason])
-                .get()
-        };
+        assert!(!stats(&[("configured", "TRY_CONNECT"), ("learned", "INIT")]));
+        let counted = |reason| metrics.kafka_errors.with_label_values(&["consumer", reason]).get();
         assert_eq!((counted("transport"), counted("all_brokers_down")), (1, 1));
     }
 }

@@ -82,10 +82,7 @@ pub struct KafkaTimings {
 
 impl Default for KafkaTimings {
     fn default() -> Self {
-        Self {
-            session: Duration::from_secs(10),
-            heartbeat: Duration::from_millis(300),
-        }
+        Self { session: Duration::from_secs(10), heartbeat: Duration::from_millis(300) }
     }
 }
 
@@ -135,13 +132,7 @@ impl KafkaConfig {
         }
         let group = group.map(str::to_owned);
         let client_id = "kafka2prom".to_owned();
-        Ok(Self {
-            brokers,
-            group,
-            client_id,
-            properties,
-            timings,
-        })
+        Ok(Self { brokers, group, client_id, properties, timings })
     }
 
     /// The same under another `client.id`, which brokers show in their logs.
@@ -209,9 +200,7 @@ impl KafkaConfig {
     /// For an admin client: topics, configurations.
     pub fn admin_config(&self) -> ClientConfig {
         let mut config = self.base();
-        self.add_properties(&mut config, |name| {
-            !properties::is_consumers(name) && !properties::is_producers(name)
-        });
+        self.add_properties(&mut config, |name| !properties::is_consumers(name) && !properties::is_producers(name));
         config
     }
 
@@ -220,10 +209,7 @@ impl KafkaConfig {
         config.set("bootstrap.servers", &self.brokers);
         config.set("client.id", &self.client_id);
         set(&mut config, &properties::COMMON);
-        let own_ca = self
-            .properties
-            .keys()
-            .any(|name| name.starts_with("ssl.ca."));
+        let own_ca = self.properties.keys().any(|name| name.starts_with("ssl.ca."));
         if self.uses_tls() && !own_ca {
             // OpenSSL is built in: its compiled-in directory is no system's.
             config.set("ssl.ca.location", "probe");

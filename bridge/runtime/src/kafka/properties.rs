@@ -39,11 +39,8 @@ pub(super) const CONSUMER: [(&str, &str); 13] = [
 ];
 
 /// For consumers that only ask.
-pub(super) const READER: [(&str, &str); 3] = [
-    ("enable.auto.commit", "false"),
-    ("enable.auto.offset.store", "false"),
-    ("isolation.level", "read_committed"),
-];
+pub(super) const READER: [(&str, &str); 3] =
+    [("enable.auto.commit", "false"), ("enable.auto.offset.store", "false"), ("isolation.level", "read_committed")];
 
 /// For producers.
 pub(super) const PRODUCER: [(&str, &str); 8] = [
@@ -67,99 +64,34 @@ struct Owned {
 }
 
 const fn owned(name: &'static str, remedy: &'static str) -> Owned {
-    Owned {
-        name,
-        allowed: &[],
-        remedy,
-    }
+    Owned { name, allowed: &[], remedy }
 }
 
 const fn only(name: &'static str, allowed: &'static [&'static str], remedy: &'static str) -> Owned {
-    Owned {
-        name,
-        allowed,
-        remedy,
-    }
+    Owned { name, allowed, remedy }
 }
 
 const OWNED: [Owned; 20] = [
     owned("bootstrap.servers", "set brokers instead"),
     owned("metadata.broker.list", "set brokers instead"),
     owned("group.id", "set group instead"),
-    owned(
-        "group.instance.id",
-        "remove it: members of the ownership protocol are dynamic",
-    ),
-    owned(
-        "enable.auto.commit",
-        "remove it: offsets are committed after their records are exposed",
-    ),
-    owned(
-        "auto.commit.enable",
-        "remove it: offsets are committed after their records are exposed",
-    ),
-    owned(
-        "auto.commit.interval.ms",
-        "remove it: the lease sets the pace of commits",
-    ),
-    owned(
-        "enable.auto.offset.store",
-        "remove it: offsets are committed after their records are exposed",
-    ),
-    owned(
-        "auto.offset.reset",
-        "remove it: the marker of a partition says where reading begins",
-    ),
-    owned(
-        "enable.partition.eof",
-        "remove it: catching up ends at the partition's end",
-    ),
-    owned(
-        "offset.store.method",
-        "remove it: offsets are kept by the broker",
-    ),
-    owned(
-        "topic.metadata.refresh.interval.ms",
-        "remove it: changed topics must be seen within 10 s",
-    ),
-    owned(
-        "transactional.id",
-        "remove it: nothing is produced in transactions",
-    ),
-    owned(
-        "plugin.library.paths",
-        "remove it: plug-ins could change what the protocol rests on",
-    ),
-    only(
-        "group.protocol",
-        &["classic"],
-        "remove it: the classic protocol's sessions are the client's",
-    ),
-    only(
-        "partition.assignment.strategy",
-        &["cooperative-sticky"],
-        "remove it, or write cooperative-sticky",
-    ),
-    only(
-        "partitioner",
-        &["murmur2_random"],
-        "remove it: records are partitioned as Java does, murmur2_random",
-    ),
-    only(
-        "enable.idempotence",
-        &["true"],
-        "remove it: an origin's order rests on it",
-    ),
-    only(
-        "acks",
-        &["all", "-1"],
-        "remove it: a record counts once all replicas have it",
-    ),
-    only(
-        "request.required.acks",
-        &["all", "-1"],
-        "remove it: a record counts once all replicas have it",
-    ),
+    owned("group.instance.id", "remove it: members of the ownership protocol are dynamic"),
+    owned("enable.auto.commit", "remove it: offsets are committed after their records are exposed"),
+    owned("auto.commit.enable", "remove it: offsets are committed after their records are exposed"),
+    owned("auto.commit.interval.ms", "remove it: the lease sets the pace of commits"),
+    owned("enable.auto.offset.store", "remove it: offsets are committed after their records are exposed"),
+    owned("auto.offset.reset", "remove it: the marker of a partition says where reading begins"),
+    owned("enable.partition.eof", "remove it: catching up ends at the partition's end"),
+    owned("offset.store.method", "remove it: offsets are kept by the broker"),
+    owned("topic.metadata.refresh.interval.ms", "remove it: changed topics must be seen within 10 s"),
+    owned("transactional.id", "remove it: nothing is produced in transactions"),
+    owned("plugin.library.paths", "remove it: plug-ins could change what the protocol rests on"),
+    only("group.protocol", &["classic"], "remove it: the classic protocol's sessions are the client's"),
+    only("partition.assignment.strategy", &["cooperative-sticky"], "remove it, or write cooperative-sticky"),
+    only("partitioner", &["murmur2_random"], "remove it: records are partitioned as Java does, murmur2_random"),
+    only("enable.idempotence", &["true"], "remove it: an origin's order rests on it"),
+    only("acks", &["all", "-1"], "remove it: a record counts once all replicas have it"),
+    only("request.required.acks", &["all", "-1"], "remove it: a record counts once all replicas have it"),
 ];
 
 const CONSUMERS: [&str; 12] = [
@@ -228,8 +160,7 @@ const COMMON_NAMES: [&str; 24] = [
 ];
 
 fn listed(list: &[&str], name: &str) -> bool {
-    list.iter()
-        .any(|entry| *entry == name || entry.ends_with('.') && name.starts_with(entry))
+    list.iter().any(|entry| *entry == name || entry.ends_with('.') && name.starts_with(entry))
 }
 
 /// Whether only consumers take the property.
@@ -250,18 +181,9 @@ pub(super) fn is_for_all(name: &str) -> bool {
 
 /// Whether a property's value must not be shown.
 pub fn is_secret(name: &str) -> bool {
-    [
-        "password",
-        "secret",
-        "token",
-        ".pem",
-        ".key",
-        "oauthbearer.config",
-        "jaas",
-        "assertion",
-    ]
-    .iter()
-    .any(|part| name.to_ascii_lowercase().contains(part))
+    ["password", "secret", "token", ".pem", ".key", "oauthbearer.config", "jaas", "assertion"]
+        .iter()
+        .any(|part| name.to_ascii_lowercase().contains(part))
 }
 
 /// Checks every property: none that the protocol owns, none that librdkafka does not
@@ -271,12 +193,7 @@ pub(super) fn check(properties: &BTreeMap<String, String>, errors: &mut Vec<Kafk
         let problem = check_owned(name, value).or_else(|| check_native(name, value));
         if let Some((message, remedy)) = problem {
             let subject = Subject::Property(name.clone());
-            errors.push(KafkaConfigError {
-                subject,
-                message,
-                remedy,
-                found: None,
-            });
+            errors.push(KafkaConfigError { subject, message, remedy, found: None });
         }
     }
 }
@@ -286,10 +203,7 @@ fn check_owned(name: &str, value: &str) -> Option<(String, String)> {
     if rule.allowed.contains(&value) {
         return None;
     }
-    Some((
-        "may not be set to this: the process owns it".to_owned(),
-        rule.remedy.to_owned(),
-    ))
+    Some(("may not be set to this: the process owns it".to_owned(), rule.remedy.to_owned()))
 }
 
 fn check_native(name: &str, value: &str) -> Option<(String, String)> {
@@ -339,20 +253,12 @@ pub(super) fn timings(
     let heartbeat = read("heartbeat.interval.ms").unwrap_or(defaults.heartbeat);
     let mut refuse = |name: &str, message: String, remedy: String| {
         let subject = Subject::Property(name.to_owned());
-        errors.push(KafkaConfigError {
-            subject,
-            message,
-            remedy,
-            found: None,
-        });
+        errors.push(KafkaConfigError { subject, message, remedy, found: None });
     };
     if heartbeat * 3 > session {
         refuse(
             "heartbeat.interval.ms",
-            format!(
-                "leaves less than three heartbeats to a session of {}",
-                shown(session)
-            ),
+            format!("leaves less than three heartbeats to a session of {}", shown(session)),
             "make it a third of session.timeout.ms or less".to_owned(),
         );
     }

@@ -20,17 +20,11 @@ fn refused(properties: &[(&str, &str)]) -> String {
 #[test]
 fn brokers_are_a_list_of_addresses() {
     assert_eq!(make("a:9092", &[]).unwrap().brokers(), "a:9092");
-    assert_eq!(
-        make("a:9092, [::1]:9093", &[]).unwrap().brokers(),
-        "a:9092,[::1]:9093"
-    );
+    assert_eq!(make("a:9092, [::1]:9093", &[]).unwrap().brokers(), "a:9092,[::1]:9093");
     let said = |brokers: &str, text: &str| {
         assert_eq!(make(brokers, &[]).unwrap_err().to_string(), text);
     };
-    said(
-        "",
-        "brokers: entry 1 is no broker's address HOST:PORT (found \"\"); add a colon and the port",
-    );
+    said("", "brokers: entry 1 is no broker's address HOST:PORT (found \"\"); add a colon and the port");
     said(
         "a:9092,kafka",
         "brokers: entry 2 is no broker's address HOST:PORT (found \"kafka\"); add a colon and the port",
@@ -42,23 +36,13 @@ fn brokers_are_a_list_of_addresses() {
     );
     let errors = make(",a:0,", &[]).unwrap_err();
     assert_eq!(errors.0.len(), 3);
-    assert!(
-        errors
-            .0
-            .iter()
-            .all(|error| error.subject == Subject::Brokers)
-    );
-    assert!(
-        errors.0.iter().all(|error| !error.message.contains("a:0")),
-        "no values in messages"
-    );
+    assert!(errors.0.iter().all(|error| error.subject == Subject::Brokers));
+    assert!(errors.0.iter().all(|error| !error.message.contains("a:0")), "no values in messages");
 }
 
 #[test]
 fn a_group_has_a_name() {
-    let group = |name: &str| {
-        KafkaConfig::new("a:1", Some(name), BTreeMap::new(), KafkaTimings::default()).is_ok()
-    };
+    let group = |name: &str| KafkaConfig::new("a:1", Some(name), BTreeMap::new(), KafkaTimings::default()).is_ok();
     assert!(group("kafka2prom"));
     assert!(group("prod eu/1"));
     assert!(!group(""));
@@ -84,11 +68,7 @@ fn what_the_protocol_owns_is_refused_with_a_remedy() {
     no("auto.commit.interval.ms", "1", "lease");
     no("auto.offset.reset", "latest", "marker");
     no("enable.partition.eof", "false", "end");
-    no(
-        "partition.assignment.strategy",
-        "range",
-        "cooperative-sticky",
-    );
+    no("partition.assignment.strategy", "range", "cooperative-sticky");
     no("group.protocol", "consumer", "classic");
     no("partitioner", "consistent_random", "murmur2_random");
     no("enable.idempotence", "false", "order");
@@ -96,27 +76,14 @@ fn what_the_protocol_owns_is_refused_with_a_remedy() {
     no("transactional.id", "t", "transactions");
     no("topic.metadata.refresh.interval.ms", "300000", "10 s");
     // The same value as the house's is no contradiction.
-    with(&[
-        ("partition.assignment.strategy", "cooperative-sticky"),
-        ("acks", "all"),
-    ]);
-    with(&[
-        ("partitioner", "murmur2_random"),
-        ("enable.idempotence", "true"),
-    ]);
+    with(&[("partition.assignment.strategy", "cooperative-sticky"), ("acks", "all")]);
+    with(&[("partitioner", "murmur2_random"), ("enable.idempotence", "true")]);
 }
 
 #[test]
 fn librdkafka_knows_its_properties_and_values() {
-    with(&[
-        ("security.protocol", "SASL_SSL"),
-        ("sasl.mechanism", "PLAIN"),
-    ]);
-    with(&[
-        ("fetch.wait.max.ms", "250"),
-        ("linger.ms", "100"),
-        ("isolation.level", "read_uncommitted"),
-    ]);
+    with(&[("security.protocol", "SASL_SSL"), ("sasl.mechanism", "PLAIN")]);
+    with(&[("fetch.wait.max.ms", "250"), ("linger.ms", "100"), ("isolation.level", "read_uncommitted")]);
     let said = |name: &str, value: &str, text: &str| assert_eq!(refused(&[(name, value)]), text);
     said(
         "security.protocl",
@@ -144,21 +111,11 @@ fn no_value_is_ever_shown() {
     let config = with(&[("sasl.password", "hunter2"), ("client.rack", "hunter2")]);
     assert!(!format!("{config:?}").contains("hunter2"));
     assert!(format!("{config:?}").contains("sasl.password"));
-    for name in [
-        "security.protocol",
-        "fetch.wait.max.ms",
-        "acks",
-        "sasl.pasword",
-    ] {
+    for name in ["security.protocol", "fetch.wait.max.ms", "acks", "sasl.pasword"] {
         let error = refused(&[(name, "hunter2")]);
         assert!(!error.contains("hunter2"), "{error}");
     }
-    for name in [
-        "sasl.password",
-        "ssl.key.password",
-        "ssl.key.pem",
-        "ssl.keystore.password",
-    ] {
+    for name in ["sasl.password", "ssl.key.password", "ssl.key.pem", "ssl.keystore.password"] {
         assert!(is_secret(name), "{name}");
     }
     assert!(is_secret("sasl.oauthbearer.client.secret"));
@@ -207,11 +164,7 @@ fn properties_go_where_they_belong() {
         config.producer_config(),
         config.admin_config(),
     ];
-    let values = |name: &str| {
-        all.iter()
-            .map(|c| c.get(name).unwrap_or("-").to_owned())
-            .collect::<Vec<_>>()
-    };
+    let values = |name: &str| all.iter().map(|c| c.get(name).unwrap_or("-").to_owned()).collect::<Vec<_>>();
     assert_eq!(values("sasl.username"), ["u", "u", "u", "u", "u"]);
     assert_eq!(values("fetch.wait.max.ms"), ["7", "-", "-", "-", "-"]);
     assert_eq!(values("linger.ms"), ["-", "-", "-", "9", "-"]);
@@ -221,59 +174,31 @@ fn properties_go_where_they_belong() {
 
 #[test]
 fn the_session_sets_the_pace_of_everything() {
-    let config = with(&[
-        ("session.timeout.ms", "20000"),
-        ("heartbeat.interval.ms", "3000"),
-    ]);
+    let config = with(&[("session.timeout.ms", "20000"), ("heartbeat.interval.ms", "3000")]);
     assert_eq!(config.session_timeout(), Duration::from_secs(20));
     let consumer = config.consumer_config();
     assert_eq!(consumer.get("session.timeout.ms"), Some("20000"));
     assert_eq!(consumer.get("max.poll.interval.ms"), Some("20000"));
     assert_eq!(consumer.get("heartbeat.interval.ms"), Some("3000"));
-    let error = refused(&[
-        ("session.timeout.ms", "6000"),
-        ("heartbeat.interval.ms", "3000"),
-    ]);
-    assert!(
-        error.contains("less than three heartbeats to a session of 6s"),
-        "{error}"
-    );
+    let error = refused(&[("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "3000")]);
+    assert!(error.contains("less than three heartbeats to a session of 6s"), "{error}");
     let error = refused(&[("max.poll.interval.ms", "5000")]);
     assert!(error.contains("shorter than the session of 10s"), "{error}");
-    let demo = KafkaTimings {
-        session: Duration::from_secs(2),
-        ..KafkaTimings::default()
-    };
+    let demo = KafkaTimings { session: Duration::from_secs(2), ..KafkaTimings::default() };
     let demo = KafkaConfig::new("a:1", Some("g"), BTreeMap::new(), demo).unwrap();
-    assert_eq!(
-        demo.consumer_config().get("max.poll.interval.ms"),
-        Some("2000")
-    );
+    assert_eq!(demo.consumer_config().get("max.poll.interval.ms"), Some("2000"));
 }
 
 #[test]
 fn tls_finds_the_systems_certificates_unless_told_otherwise() {
-    let location = |properties: &[(&str, &str)]| {
-        with(properties)
-            .consumer_config()
-            .get("ssl.ca.location")
-            .map(str::to_owned)
-    };
+    let location =
+        |properties: &[(&str, &str)]| with(properties).consumer_config().get("ssl.ca.location").map(str::to_owned);
     assert_eq!(location(&[]), None);
-    assert_eq!(
-        location(&[("security.protocol", "SASL_SSL")]).as_deref(),
-        Some("probe")
-    );
-    assert_eq!(
-        location(&[("security.protocol", "ssl")]).as_deref(),
-        Some("probe")
-    );
+    assert_eq!(location(&[("security.protocol", "SASL_SSL")]).as_deref(), Some("probe"));
+    assert_eq!(location(&[("security.protocol", "ssl")]).as_deref(), Some("probe"));
     let own = [("security.protocol", "ssl"), ("ssl.ca.location", "/ca.pem")];
     assert_eq!(location(&own).as_deref(), Some("/ca.pem"));
-    assert_eq!(
-        location(&[("security.protocol", "ssl"), ("ssl.ca.pem", "x")]),
-        None
-    );
+    assert_eq!(location(&[("security.protocol", "ssl"), ("ssl.ca.pem", "x")]), None);
 }
 
 #[test]
@@ -282,34 +207,17 @@ fn librdkafka_makes_clients_of_every_configuration() {
     let context = PlainContext(KafkaLog::new("test", &metrics));
     // Nothing listens there; a client is made all the same.
     let config = make("127.0.0.1:1", &[]).unwrap();
-    let consumer: BaseConsumer<PlainContext> = config
-        .consumer_config()
-        .create_with_context(context.clone())
-        .unwrap();
+    let consumer: BaseConsumer<PlainContext> = config.consumer_config().create_with_context(context.clone()).unwrap();
     consumer.subscribe(&["t"]).unwrap();
-    let side: BaseConsumer<PlainContext> = config
-        .side_config()
-        .create_with_context(context.clone())
-        .unwrap();
-    let watch: BaseConsumer<PlainContext> = config
-        .watch_config()
-        .create_with_context(context.clone())
-        .unwrap();
-    let producer: BaseProducer<DefaultProducerContext> = config
-        .producer_config()
-        .create_with_context(DefaultProducerContext)
-        .unwrap();
+    let side: BaseConsumer<PlainContext> = config.side_config().create_with_context(context.clone()).unwrap();
+    let watch: BaseConsumer<PlainContext> = config.watch_config().create_with_context(context.clone()).unwrap();
+    let producer: BaseProducer<DefaultProducerContext> =
+        config.producer_config().create_with_context(DefaultProducerContext).unwrap();
     drop((side, producer));
     // The voice hears that nobody answers.
     let counted = || {
-        let down = metrics
-            .kafka_errors
-            .with_label_values(&["test", "all_brokers_down"])
-            .get();
-        down + metrics
-            .kafka_errors
-            .with_label_values(&["test", "transport"])
-            .get()
+        let down = metrics.kafka_errors.with_label_values(&["test", "all_brokers_down"]).get();
+        down + metrics.kafka_errors.with_label_values(&["test", "transport"]).get()
     };
     let deadline = std::time::Instant::now() + Duration::from_secs(60);
     while counted() == 0 && std::time::Instant::now() < deadline {

@@ -79,11 +79,7 @@ impl Catalogue {
             if !names.insert(def.name) {
                 problems.push(format!("{}: defined twice", def.name));
             }
-            problems.extend(
-                lint_def(def)
-                    .into_iter()
-                    .map(|p| format!("{}: {p}", def.name)),
-            );
+            problems.extend(lint_def(def).into_iter().map(|p| format!("{}: {p}", def.name)));
         }
         problems
     }
@@ -137,14 +133,7 @@ fn differs(def: &MetricDef, family: &MetricFamily) -> Option<&'static str> {
         return Some("registered with another help");
     }
     let defined: BTreeSet<&str> = def.labels.iter().copied().collect();
-    let same = |metric: &Metric| {
-        metric
-            .get_label()
-            .iter()
-            .map(LabelPair::name)
-            .collect::<BTreeSet<&str>>()
-            == defined
-    };
+    let same = |metric: &Metric| metric.get_label().iter().map(LabelPair::name).collect::<BTreeSet<&str>>() == defined;
     (!family.get_metric().iter().all(same)).then_some("registered with other labels")
 }
 
@@ -162,11 +151,7 @@ fn lint_def(def: &MetricDef) -> Vec<String> {
         complain("counters, and only counters, end in _total");
     }
     let info = def.kind == Kind::Gauge && def.name.ends_with("_info");
-    if !info
-        && RESERVED_ENDINGS
-            .iter()
-            .any(|ending| def.name.ends_with(ending))
-    {
+    if !info && RESERVED_ENDINGS.iter().any(|ending| def.name.ends_with(ending)) {
         complain("the ending is reserved by the exposition formats");
     }
     for (unit, base) in FOREIGN_UNITS {
@@ -189,9 +174,7 @@ fn lint_labels(def: &MetricDef) -> Vec<String> {
     let mut seen = BTreeSet::new();
     for label in def.labels {
         let legal = label.starts_with(|c: char| c.is_ascii_lowercase())
-            && label
-                .chars()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+            && label.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
         if !legal || matches!(*label, "le" | "quantile") {
             problems.push(format!("label {label} is not allowed"));
         }
@@ -222,12 +205,7 @@ mod tests {
 
     const A: MetricDef = MetricDef::counter("kafka2prom_a_total", "Counts a | b.", &["x", "y"]);
     const B: MetricDef = MetricDef::gauge("kafka2prom_b_bytes", "Bytes of b.", &[]);
-    const C: MetricDef = MetricDef::histogram(
-        "kafka2prom_c_seconds",
-        "Time of c.",
-        &["route"],
-        &[0.1, 1.0],
-    );
+    const C: MetricDef = MetricDef::histogram("kafka2prom_c_seconds", "Time of c.", &["route"], &[0.1, 1.0]);
     const D: MetricDef = MetricDef::gauge("kafka2prom_d", "Free labels.", &[]).outside_registry();
     static DEFS: &[MetricDef] = &[C, A, B, D];
 
@@ -266,9 +244,7 @@ mod tests {
         let other = MetricDef::gauge(B.name, B.help, &["extra"]);
         let other = other.int_gauge_vec(&registry).unwrap();
         other.with_label_values(&["x"]).set(1);
-        MetricDef::counter("stray_total", "Stray.", &[])
-            .int_counter(&registry)
-            .unwrap();
+        MetricDef::counter("stray_total", "Stray.", &[]).int_counter(&registry).unwrap();
         let problems = Catalogue(vec![DEFS]).check(&registry);
         assert_eq!(problems.len(), 3, "{problems:?}");
         assert!(problems[0].starts_with("kafka2prom_c_seconds: in the catalogue, but not"));
@@ -282,17 +258,10 @@ mod tests {
     fn a_definition_is_used_as_what_it_is_and_once() {
         let registry = Registry::new();
         let error = A.int_gauge_vec(&registry).unwrap_err().to_string();
-        assert!(
-            error.contains("defined as counter, used as gauge"),
-            "{error}"
-        );
+        assert!(error.contains("defined as counter, used as gauge"), "{error}");
         B.int_gauge(&registry).unwrap();
         assert!(B.gauge_f64(&registry).is_err());
-        assert!(
-            MetricDef::gauge("no-name", "x", &[])
-                .int_gauge(&registry)
-                .is_err()
-        );
+        assert!(MetricDef::gauge("no-name", "x", &[]).int_gauge(&registry).is_err());
     }
 
     #[test]
@@ -306,10 +275,7 @@ mod tests {
             assert!(found.contains(text), "{}: {found:?}", def.name);
         };
         assert_eq!(Catalogue(vec![DEFS]).lint(), Vec::<String>::new());
-        assert_eq!(
-            problems(MetricDef::gauge("k_build_info", "x", &["version"])),
-            ""
-        );
+        assert_eq!(problems(MetricDef::gauge("k_build_info", "x", &["version"])), "");
         complains(MetricDef::counter("k_a", "x", &[]), "_total");
         complains(MetricDef::gauge("k_a_total", "x", &[]), "_total");
         complains(MetricDef::gauge("k_a", " ", &[]), "help");
@@ -317,31 +283,19 @@ mod tests {
         complains(MetricDef::gauge("k_A", "x", &[]), "lower case");
         complains(MetricDef::gauge("k:a", "x", &[]), "lower case");
         complains(MetricDef::gauge("k_a_ms", "x", &[]), "use seconds");
-        complains(
-            MetricDef::gauge("k_a_milliseconds", "x", &[]),
-            "use seconds",
-        );
+        complains(MetricDef::gauge("k_a_milliseconds", "x", &[]), "use seconds");
         complains(MetricDef::gauge("k_kilobytes", "x", &[]), "use bytes");
         complains(MetricDef::gauge("k_used_percent", "x", &[]), "use ratio");
         complains(MetricDef::gauge("k_a_count", "x", &[]), "reserved");
         complains(MetricDef::gauge("k_a_bucket", "x", &[]), "reserved");
-        complains(
-            MetricDef::histogram("k_a_info", "x", &[], &[1.0]),
-            "reserved",
-        );
+        complains(MetricDef::histogram("k_a_info", "x", &[], &[1.0]), "reserved");
         complains(MetricDef::gauge("k_gauge", "x", &[]), "type gauge");
         complains(MetricDef::gauge("k_a", "x", &["le"]), "label le");
         complains(MetricDef::gauge("k_a", "x", &["__a"]), "label __a");
         complains(MetricDef::gauge("k_a", "x", &["a", "a"]), "twice");
         complains(MetricDef::histogram("k_a", "x", &[], &[]), "ascending");
-        complains(
-            MetricDef::histogram("k_a", "x", &[], &[2.0, 1.0]),
-            "ascending",
-        );
-        complains(
-            MetricDef::histogram("k_a", "x", &[], &[1.0, f64::INFINITY]),
-            "finite",
-        );
+        complains(MetricDef::histogram("k_a", "x", &[], &[2.0, 1.0]), "ascending");
+        complains(MetricDef::histogram("k_a", "x", &[], &[1.0, f64::INFINITY]), "finite");
         let twice: &'static [MetricDef] = &[A, A];
         assert!(Catalogue(vec![twice]).lint()[0].contains("defined twice"));
     }

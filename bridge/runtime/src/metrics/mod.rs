@@ -6,8 +6,8 @@ mod runtime;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Counter, CounterVec, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter,
-    IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Counter, CounterVec, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry,
 };
 
 pub use catalogue::Catalogue;
@@ -66,35 +66,13 @@ pub struct MetricDef {
 
 impl MetricDef {
     /// A counter.
-    pub const fn counter(
-        name: &'static str,
-        help: &'static str,
-        labels: &'static [&'static str],
-    ) -> Self {
-        Self {
-            name,
-            kind: Kind::Counter,
-            help,
-            labels,
-            buckets: &[],
-            registered: true,
-        }
+    pub const fn counter(name: &'static str, help: &'static str, labels: &'static [&'static str]) -> Self {
+        Self { name, kind: Kind::Counter, help, labels, buckets: &[], registered: true }
     }
 
     /// A gauge.
-    pub const fn gauge(
-        name: &'static str,
-        help: &'static str,
-        labels: &'static [&'static str],
-    ) -> Self {
-        Self {
-            name,
-            kind: Kind::Gauge,
-            help,
-            labels,
-            buckets: &[],
-            registered: true,
-        }
+    pub const fn gauge(name: &'static str, help: &'static str, labels: &'static [&'static str]) -> Self {
+        Self { name, kind: Kind::Gauge, help, labels, buckets: &[], registered: true }
     }
 
     /// A histogram with these upper bounds.
@@ -104,14 +82,7 @@ impl MetricDef {
         labels: &'static [&'static str],
         buckets: &'static [f64],
     ) -> Self {
-        Self {
-            name,
-            kind: Kind::Histogram,
-            help,
-            labels,
-            buckets,
-            registered: true,
-        }
+        Self { name, kind: Kind::Histogram, help, labels, buckets, registered: true }
     }
 
     /// The same metric, written by an exposition of its own and not by a registry.
@@ -126,10 +97,7 @@ impl MetricDef {
     }
 
     fn error(&self, source: prometheus::Error) -> MetricsError {
-        MetricsError {
-            name: self.name,
-            source,
-        }
+        MetricsError { name: self.name, source }
     }
 
     fn register<C: Collector + Clone + 'static>(
@@ -139,17 +107,11 @@ impl MetricDef {
         made: prometheus::Result<C>,
     ) -> Result<C, MetricsError> {
         if self.kind != kind {
-            let text = format!(
-                "defined as {}, used as {}",
-                self.kind.as_str(),
-                kind.as_str()
-            );
+            let text = format!("defined as {}, used as {}", self.kind.as_str(), kind.as_str());
             return Err(self.error(prometheus::Error::Msg(text)));
         }
         let collector = made.map_err(|error| self.error(error))?;
-        registry
-            .register(Box::new(collector.clone()))
-            .map_err(|error| self.error(error))?;
+        registry.register(Box::new(collector.clone())).map_err(|error| self.error(error))?;
         Ok(collector)
     }
 
@@ -166,11 +128,7 @@ impl MetricDef {
     /// # Errors
     /// See [`MetricDef::int_counter`].
     pub fn int_counter_vec(&self, registry: &Registry) -> Result<IntCounterVec, MetricsError> {
-        self.register(
-            registry,
-            Kind::Counter,
-            IntCounterVec::new(self.opts(), self.labels),
-        )
+        self.register(registry, Kind::Counter, IntCounterVec::new(self.opts(), self.labels))
     }
 
     /// A registered counter without labels.
@@ -186,11 +144,7 @@ impl MetricDef {
     /// # Errors
     /// See [`MetricDef::int_counter`].
     pub fn counter_f64_vec(&self, registry: &Registry) -> Result<CounterVec, MetricsError> {
-        self.register(
-            registry,
-            Kind::Counter,
-            CounterVec::new(self.opts(), self.labels),
-        )
+        self.register(registry, Kind::Counter, CounterVec::new(self.opts(), self.labels))
     }
 
     /// A registered gauge of whole numbers without labels.
@@ -206,11 +160,7 @@ impl MetricDef {
     /// # Errors
     /// See [`MetricDef::int_counter`].
     pub fn int_gauge_vec(&self, registry: &Registry) -> Result<IntGaugeVec, MetricsError> {
-        self.register(
-            registry,
-            Kind::Gauge,
-            IntGaugeVec::new(self.opts(), self.labels),
-        )
+        self.register(registry, Kind::Gauge, IntGaugeVec::new(self.opts(), self.labels))
     }
 
     /// A registered gauge without labels.
@@ -226,11 +176,7 @@ impl MetricDef {
     /// # Errors
     /// See [`MetricDef::int_counter`].
     pub fn gauge_vec(&self, registry: &Registry) -> Result<GaugeVec, MetricsError> {
-        self.register(
-            registry,
-            Kind::Gauge,
-            GaugeVec::new(self.opts(), self.labels),
-        )
+        self.register(registry, Kind::Gauge, GaugeVec::new(self.opts(), self.labels))
     }
 
     fn histogram_opts(&self) -> HistogramOpts {
@@ -242,11 +188,7 @@ impl MetricDef {
     /// # Errors
     /// See [`MetricDef::int_counter`].
     pub fn histogram_one(&self, registry: &Registry) -> Result<Histogram, MetricsError> {
-        self.register(
-            registry,
-            Kind::Histogram,
-            Histogram::with_opts(self.histogram_opts()),
-        )
+        self.register(registry, Kind::Histogram, Histogram::with_opts(self.histogram_opts()))
     }
 
     /// A registered histogram by the definition's labels.

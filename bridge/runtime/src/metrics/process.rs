@@ -8,28 +8,15 @@ use prometheus::{Counter, Gauge};
 
 use super::{MetricDef, MetricsError};
 
-pub(super) const CPU: MetricDef = MetricDef::counter(
-    "process_cpu_seconds_total",
-    "Total user and system CPU time spent in seconds.",
-    &[],
-);
-pub(super) const MEMORY: MetricDef = MetricDef::gauge(
-    "process_resident_memory_bytes",
-    "Resident memory size in bytes.",
-    &[],
-);
-pub(super) const OPEN_FDS: MetricDef =
-    MetricDef::gauge("process_open_fds", "Number of open file descriptors.", &[]);
-pub(super) const MAX_FDS: MetricDef = MetricDef::gauge(
-    "process_max_fds",
-    "Maximum number of open file descriptors.",
-    &[],
-);
-pub(super) const START: MetricDef = MetricDef::gauge(
-    "process_start_time_seconds",
-    "Start time of the process since unix epoch in seconds.",
-    &[],
-);
+pub(super) const CPU: MetricDef =
+    MetricDef::counter("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.", &[]);
+pub(super) const MEMORY: MetricDef =
+    MetricDef::gauge("process_resident_memory_bytes", "Resident memory size in bytes.", &[]);
+pub(super) const OPEN_FDS: MetricDef = MetricDef::gauge("process_open_fds", "Number of open file descriptors.", &[]);
+pub(super) const MAX_FDS: MetricDef =
+    MetricDef::gauge("process_max_fds", "Maximum number of open file descriptors.", &[]);
+pub(super) const START: MetricDef =
+    MetricDef::gauge("process_start_time_seconds", "Start time of the process since unix epoch in seconds.", &[]);
 
 /// Reads the process' state when it is collected; without `/proc` it shows nothing new.
 pub(super) struct ProcessCollector {
@@ -63,10 +50,7 @@ impl ProcessCollector {
         for (gauge, _) in &values.gauges {
             descs.extend(gauge.desc().into_iter().cloned());
         }
-        Ok(Self {
-            values: Mutex::new(values),
-            descs,
-        })
+        Ok(Self { values: Mutex::new(values), descs })
     }
 }
 
@@ -96,11 +80,7 @@ impl Collector for ProcessCollector {
 /// command name, which may itself hold blanks and parentheses.
 fn stat_field(stat: &str, number: usize) -> Option<f64> {
     let (_, fields) = stat.rsplit_once(')')?;
-    fields
-        .split_ascii_whitespace()
-        .nth(number.checked_sub(3)?)?
-        .parse()
-        .ok()
+    fields.split_ascii_whitespace().nth(number.checked_sub(3)?)?.parse().ok()
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a clock rate is far below 2^53")]
@@ -116,12 +96,7 @@ fn cpu_seconds() -> Option<f64> {
 fn start_time() -> Option<f64> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     let machine = fs::read_to_string("/proc/stat").ok()?;
-    let boot: f64 = machine
-        .lines()
-        .find_map(|line| line.strip_prefix("btime "))?
-        .trim()
-        .parse()
-        .ok()?;
+    let boot: f64 = machine.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
     Some(boot + stat_field(&stat, 22)? / ticks_per_second())
 }
 
@@ -132,20 +107,14 @@ fn resident_bytes() -> Option<f64> {
     Some(pages * rustix::param::page_size() as f64)
 }
 
-#[allow(
-    clippy::cast_precision_loss,
-    reason = "a number of descriptors is far below 2^53"
-)]
+#[allow(clippy::cast_precision_loss, reason = "a number of descriptors is far below 2^53")]
 fn open_fds() -> Option<f64> {
     // One of them is the directory being read.
     let open = fs::read_dir("/proc/self/fd").ok()?.count();
     Some(open.saturating_sub(1) as f64)
 }
 
-#[allow(
-    clippy::cast_precision_loss,
-    reason = "a limit of descriptors is far below 2^53"
-)]
+#[allow(clippy::cast_precision_loss, reason = "a limit of descriptors is far below 2^53")]
 fn max_fds() -> Option<f64> {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     limit.current.map(|n| n as f64)
@@ -174,9 +143,6 @@ mod tests {
         assert!(max_fds().unwrap() >= open_fds().unwrap());
         let now = f64::from(u32::try_from(crate::clock::unix_ms() / 1000).unwrap());
         let start = start_time().unwrap();
-        assert!(
-            start <= now + 2.0 && start > now - 86_400.0,
-            "{start} now {now}"
-        );
+        assert!(start <= now + 2.0 && start > now - 86_400.0, "{start} now {now}");
     }
 }

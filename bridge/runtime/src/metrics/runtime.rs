@@ -9,11 +9,8 @@ const BUILD_INFO: MetricDef = MetricDef::gauge(
     "Always 1; version and source revision of the running build as labels.",
     &["version", "revision"],
 );
-const HTTP_CONNECTIONS: MetricDef = MetricDef::gauge(
-    "kafka2prom_http_connections",
-    "Open connections of the HTTP listener.",
-    &[],
-);
+const HTTP_CONNECTIONS: MetricDef =
+    MetricDef::gauge("kafka2prom_http_connections", "Open connections of the HTTP listener.", &[]);
 const HTTP_CAPACITY: MetricDef = MetricDef::gauge(
     "kafka2prom_http_connections_capacity",
     "Connections that the HTTP listener serves at the same time; more are refused.",
@@ -126,19 +123,10 @@ impl RuntimeMetrics {
     /// # Errors
     /// When one of the names is taken in this registry.
     pub fn new(registry: &Registry, version: &str, revision: &str) -> Result<Self, MetricsError> {
-        let revision = if revision.is_empty() {
-            "unknown"
-        } else {
-            revision
-        };
-        BUILD_INFO
-            .int_gauge_vec(registry)?
-            .with_label_values(&[version, revision])
-            .set(1);
+        let revision = if revision.is_empty() { "unknown" } else { revision };
+        BUILD_INFO.int_gauge_vec(registry)?.with_label_values(&[version, revision]).set(1);
         let processes = ProcessCollector::new()?;
-        registry
-            .register(Box::new(processes))
-            .map_err(|error| process::CPU.error(error))?;
+        registry.register(Box::new(processes)).map_err(|error| process::CPU.error(error))?;
         let http = HttpMetrics {
             connections: HTTP_CONNECTIONS.int_gauge(registry)?,
             capacity: HTTP_CAPACITY.int_gauge(registry)?,
@@ -180,20 +168,10 @@ mod tests {
     fn build_and_process_are_in_the_exposition() {
         let registry = Registry::new();
         let _metrics = RuntimeMetrics::new(&registry, "1.2.3", "abc").unwrap();
-        let text = prometheus::TextEncoder::new()
-            .encode_to_string(&registry.gather())
-            .unwrap();
+        let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
         assert!(text.contains("kafka2prom_build_info{revision=\"abc\",version=\"1.2.3\"} 1\n"));
-        for name in [
-            "cpu_seconds_total",
-            "resident_memory_bytes",
-            "open_fds",
-            "start_time_seconds",
-        ] {
-            assert!(
-                text.contains(&format!("\nprocess_{name} ")),
-                "{name} in {text}"
-            );
+        for name in ["cpu_seconds_total", "resident_memory_bytes", "open_fds", "start_time_seconds"] {
+            assert!(text.contains(&format!("\nprocess_{name} ")), "{name} in {text}");
         }
     }
 }

@@ -66,10 +66,7 @@ impl Fields {
 impl Visit for Fields {
     fn record_f64(&mut self, field: &Field, value: f64) {
         let number = serde_json::Number::from_f64(value);
-        self.put(
-            field,
-            number.map_or_else(|| value.to_string().into(), Value::Number),
-        );
+        self.put(field, number.map_or_else(|| value.to_string().into(), Value::Number));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
@@ -105,10 +102,7 @@ impl Visit for Fields {
 
 fn shorten(mut text: String) -> String {
     if text.len() > MAX_VALUE_BYTES {
-        let end = (0..=MAX_VALUE_BYTES)
-            .rev()
-            .find(|at| text.is_char_boundary(*at))
-            .unwrap_or(0);
+        let end = (0..=MAX_VALUE_BYTES).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
         text.truncate(end);
         text.push('…');
     }
@@ -154,11 +148,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LineLayer {
         let line = line(self.format, &now(), *metadata.level(), target, fields);
         // One write per line, so that lines of different threads do not mix. There is
         // nobody to tell that standard error is closed.
-        drop(
-            self.writer
-                .make_writer_for(metadata)
-                .write_all(line.as_bytes()),
-        );
+        drop(self.writer.make_writer_for(metadata).write_all(line.as_bytes()));
     }
 }
 
@@ -279,11 +269,7 @@ mod tests {
     use super::*;
 
     fn render(format: LogFormat, message: &str, pairs: &[(&'static str, Value)]) -> String {
-        let fields = Fields {
-            message: Some(message.to_owned()),
-            log_target: None,
-            pairs: pairs.to_vec(),
-        };
+        let fields = Fields { message: Some(message.to_owned()), log_target: None, pairs: pairs.to_vec() };
         line(format, "T", Level::WARN, "k2p::x", fields)
     }
 
@@ -353,9 +339,6 @@ mod tests {
     #[test]
     fn the_time_is_rfc_3339_in_utc() {
         let now = now();
-        assert!(
-            now.starts_with("20") && now.ends_with('Z') && now.contains('T'),
-            "{now}"
-        );
+        assert!(now.starts_with("20") && now.ends_with('Z') && now.contains('T'), "{now}");
     }
 }

@@ -99,11 +99,7 @@ impl Default for TelemetryConfig {
 impl fmt::Debug for TelemetryConfig {
     /// Without the headers' values, which authenticate.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let headers: Vec<&str> = self
-            .otel_headers
-            .iter()
-            .map(|(name, _)| name.as_str())
-            .collect();
+        let headers: Vec<&str> = self.otel_headers.iter().map(|(name, _)| name.as_str()).collect();
         f.debug_struct("TelemetryConfig")
             .field("level", &self.level)
             .field("format", &self.format)
@@ -169,15 +165,7 @@ thread_local! {
 }
 
 /// Targets that talk about every request; they are heard only when the level names them.
-const QUIET: [&str; 7] = [
-    "h2",
-    "hyper",
-    "hyper_util",
-    "opentelemetry",
-    "rustls",
-    "tonic",
-    "tower",
-];
+const QUIET: [&str; 7] = ["h2", "hyper", "hyper_util", "opentelemetry", "rustls", "tonic", "tower"];
 
 /// Begins logging to stderr and, with an endpoint, the export of traces, logs and the
 /// metrics of `registry`. Once per process; outside or inside an async runtime.
@@ -213,9 +201,7 @@ fn build(
     };
     let resource = resource(config);
     let (queues, spans, logs) = queue::queues(metrics);
-    let subscriber = subscriber
-        .with(span_layer(spans, config, &resource))
-        .with(log_layer(logs, config, &resource)?);
+    let subscriber = subscriber.with(span_layer(spans, config, &resource)).with(log_layer(logs, config, &resource)?);
     let dispatch = Dispatch::from(subscriber);
     let source = otlp::Source {
         queues,
@@ -225,12 +211,7 @@ fn build(
         dispatch: dispatch.clone(),
     };
     let exporters = otlp::start(config, endpoint, source)?;
-    Ok((
-        dispatch,
-        TelemetryGuard {
-            exporters: Some(exporters),
-        },
-    ))
+    Ok((dispatch, TelemetryGuard { exporters: Some(exporters) }))
 }
 
 fn level_filter(level: &str) -> Result<EnvFilter, TelemetryError> {
@@ -252,10 +233,7 @@ fn level_filter(level: &str) -> Result<EnvFilter, TelemetryError> {
 
 fn resource(config: &TelemetryConfig) -> Resource {
     let mut resource = Resource::builder().with_service_name(config.service_name.clone());
-    let more = [
-        ("service.version", &config.service_version),
-        ("service.instance.id", &config.service_instance),
-    ];
+    let more = [("service.version", &config.service_version), ("service.instance.id", &config.service_instance)];
     for (name, value) in more.into_iter().filter(|(_, value)| !value.is_empty()) {
         resource = resource.with_attribute(KeyValue::new(name, value.clone()));
     }
@@ -269,11 +247,7 @@ fn exportable(metadata: &Metadata<'_>) -> bool {
     !quiet && !EXPORTING.get()
 }
 
-fn span_layer<S>(
-    queue: SpanQueue,
-    config: &TelemetryConfig,
-    resource: &Resource,
-) -> impl Layer<S> + use<S>
+fn span_layer<S>(queue: SpanQueue, config: &TelemetryConfig, resource: &Resource) -> impl Layer<S> + use<S>
 where
     S: tracing::Subscriber + for<'a> LookupSpan<'a>,
 {
@@ -285,11 +259,9 @@ where
         .build();
     // Spans are sampled, not filtered by the level of the log; trace-level ones are too
     // many to ask the sampler for.
-    tracing_opentelemetry::layer()
-        .with_tracer(provider.tracer("kafka2prom"))
-        .with_filter(filter::dynamic_filter_fn(|metadata, _| {
-            metadata.is_span() && *metadata.level() <= tracing::Level::DEBUG && exportable(metadata)
-        }))
+    tracing_opentelemetry::layer().with_tracer(provider.tracer("kafka2prom")).with_filter(filter::dynamic_filter_fn(
+        |metadata, _| metadata.is_span() && *metadata.level() <= tracing::Level::DEBUG && exportable(metadata),
+    ))
 }
 
 fn log_layer<S>(
@@ -300,12 +272,7 @@ fn log_layer<S>(
 where
     S: tracing::Subscriber + for<'a> LookupSpan<'a>,
 {
-    let provider = SdkLoggerProvider::builder()
-        .with_log_processor(queue)
-        .with_resource(resource.clone())
-        .build();
+    let provider = SdkLoggerProvider::builder().with_log_processor(queue).with_resource(resource.clone()).build();
     let allowed = filter::dynamic_filter_fn(|metadata, _| exportable(metadata));
-    Ok(OpenTelemetryTracingBridge::new(&provider)
-        .with_filter(allowed)
-        .with_filter(level_filter(&config.level)?))
+    Ok(OpenTelemetryTracingBridge::new(&provider).with_filter(allowed).with_filter(level_filter(&config.level)?))
 }

@@ -6,9 +6,7 @@ use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request};
 use opentelemetry_http::{HttpClient as OtelHttpClient, HttpError, Response};
-use opentelemetry_otlp::{
-    LogExporter, RetryPolicy, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig,
-};
+use opentelemetry_otlp::{LogExporter, RetryPolicy, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
 use opentelemetry_sdk::Resource;
@@ -64,15 +62,8 @@ impl Exporters {
 }
 
 /// Checks the settings and starts the thread. Nothing is connected to yet.
-pub(super) fn start(
-    config: &TelemetryConfig,
-    endpoint: &str,
-    source: Source,
-) -> Result<Exporters, TelemetryError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(TelemetryError::Thread)?;
+pub(super) fn start(config: &TelemetryConfig, endpoint: &str, source: Source) -> Result<Exporters, TelemetryError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(TelemetryError::Thread)?;
     let sender = {
         let _context = runtime.enter();
         Sender::new(config, endpoint, &source.resource)?
@@ -106,23 +97,12 @@ struct Sender {
 
 /// How metrics leave; see [`registry`].
 enum MetricsSender {
-    Http {
-        client: Box<HttpClient>,
-        url: hyper::Uri,
-        headers: HeaderMap,
-    },
-    Grpc {
-        client: MetricsServiceClient<Channel>,
-        metadata: MetadataMap,
-    },
+    Http { client: Box<HttpClient>, url: hyper::Uri, headers: HeaderMap },
+    Grpc { client: MetricsServiceClient<Channel>, metadata: MetadataMap },
 }
 
 impl Sender {
-    fn new(
-        config: &TelemetryConfig,
-        endpoint: &str,
-        resource: &Resource,
-    ) -> Result<Self, TelemetryError> {
+    fn new(config: &TelemetryConfig, endpoint: &str, resource: &Resource) -> Result<Self, TelemetryError> {
         let wrong = |error: &dyn std::fmt::Display| TelemetryError::Endpoint(error.to_string());
         parse_url(endpoint).map_err(|error| wrong(&error))?;
         let mut headers = HeaderMap::new();
@@ -140,17 +120,10 @@ impl Sender {
         Ok(sender)
     }
 
-    fn http(
-        endpoint: &str,
-        mut headers: HeaderMap,
-        config: &TelemetryConfig,
-    ) -> Result<Self, TelemetryError> {
+    fn http(endpoint: &str, mut headers: HeaderMap, config: &TelemetryConfig) -> Result<Self, TelemetryError> {
         let wrong = |error: &dyn std::fmt::Display| TelemetryError::Endpoint(error.to_string());
         let base = endpoint.trim_end_matches('/');
-        let settings = ClientConfig {
-            connect_timeout: CONNECT_TIMEOUT,
-            ..ClientConfig::default()
-        };
+        let settings = ClientConfig { connect_timeout: CONNECT_TIMEOUT, ..ClientConfig::default() };
         let client = HttpClient::new(&settings).map_err(|error| wrong(&error))?;
         let pairs = || config.otel_headers.iter().cloned().collect();
         let spans = SpanExporter::builder()
@@ -171,20 +144,9 @@ impl Sender {
             .with_retry_policy(RetryPolicy::disabled())
             .build()
             .map_err(|error| wrong(&error))?;
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/x-protobuf"),
-        );
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
         let url = parse_url(&format!("{base}/v1/metrics")).map_err(|error| wrong(&error))?;
-        Ok(Self {
-            spans,
-            logs,
-            metrics: MetricsSender::Http {
-                client: Box::new(client),
-                url,
-                headers,
-            },
-        })
+        Ok(Self { spans, logs, metrics: MetricsSender::Http { client: Box::new(client), url, headers } })
     }
 
     fn grpc(endpoint: &str, headers: HeaderMap) -> Result<Self, TelemetryError> {
@@ -216,26 +178,12 @@ impl Sender {
             .build()
             .map_err(|error| wrong(&error))?;
         let client = MetricsServiceClient::new(channel);
-        Ok(Self {
-            spans,
-            logs,
-            metrics: MetricsSender::Grpc { client, metadata },
-        })
+        Ok(Self { spans, logs, metrics: MetricsSender::Grpc { client, metadata } })
     }
 
     async fn run(self, source: Source, interval: Duration, stop: CancellationToken) {
-        let Source {
-            mut queues,
-            registry,
-            metrics,
-            resource,
-            ..
-        } = source;
-        let loss = |signal| Loss {
-            signal,
-            metrics: metrics.clone(),
-            complaint: Complaint::default(),
-        };
+        let Source { mut queues, registry, metrics, resource, .. } = source;
+        let loss = |signal| Loss { signal, metrics: metrics.clone(), complaint: Complaint::default() };
         let (span_exporter, log_exporter) = (self.spans, self.logs);
         let spans = async {
             let mut loss = loss("traces");
@@ -255,10 +203,7 @@ impl Sender {
                 if batch.is_empty() {
                     return;
                 }
-                let records: Vec<_> = batch
-                    .iter()
-                    .map(|item: &LogItem| (&item.0, &item.1))
-                    .collect();
+                let records: Vec<_> = batch.iter().map(|item: &LogItem| (&item.0, &item.1)).collect();
                 let sent = limited(log_exporter.export(LogBatch::new(&records))).await;
                 loss.note(batch.len() as u64, sent);
             }
@@ -272,8 +217,7 @@ impl Sender {
                     () = tokio::time::sleep(interval) => false,
                 };
                 let families = registry.gather();
-                let (request, points) =
-                    registry::request(&families, &resource, start, unix_nanos());
+                let (request, points) = registry::request(&families, &resource, start, unix_nanos());
                 loss.note(points, limited(self.metrics.send(request)).await);
                 if last {
                     return;
@@ -285,9 +229,7 @@ impl Sender {
 }
 
 /// No export outlasts its time, whatever the transport thinks of it.
-async fn limited<E: std::fmt::Display>(
-    export: impl Future<Output = Result<(), E>>,
-) -> Result<(), String> {
+async fn limited<E: std::fmt::Display>(export: impl Future<Output = Result<(), E>>) -> Result<(), String> {
     match tokio::time::timeout(EXPORT_TIMEOUT * 2, export).await {
         Ok(result) => result.map_err(|error| error.to_string()),
         Err(_) => Err("no answer in time".to_owned()),
@@ -297,22 +239,14 @@ async fn limited<E: std::fmt::Display>(
 impl MetricsSender {
     async fn send(&self, message: ExportMetricsServiceRequest) -> Result<(), String> {
         match self {
-            Self::Http {
-                client,
-                url,
-                headers,
-            } => {
+            Self::Http { client, url, headers } => {
                 let mut request = Request::new(full(message.encode_to_vec()));
                 *request.method_mut() = Method::POST;
                 *request.uri_mut() = url.clone();
                 *request.headers_mut() = headers.clone();
                 let answer = client.fetch(request, EXPORT_TIMEOUT, ANSWER_BYTES).await;
                 let status = answer.map_err(|error| error.to_string())?.status;
-                if status.is_success() {
-                    Ok(())
-                } else {
-                    Err(format!("answered {status}"))
-                }
+                if status.is_success() { Ok(()) } else { Err(format!("answered {status}")) }
             }
             Self::Grpc { client, metadata } => {
                 let mut request = tonic::Request::new(message);
@@ -325,9 +259,7 @@ impl MetricsSender {
 }
 
 fn unix_nanos() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
@@ -343,10 +275,7 @@ impl Loss {
         let Err(error) = sent else {
             return;
         };
-        let lost = self
-            .metrics
-            .dropped
-            .with_label_values(&[self.signal, "export_failed"]);
+        let lost = self.metrics.dropped.with_label_values(&[self.signal, "export_failed"]);
         lost.inc_by(items);
         if let Some(dropped) = self.complaint.due(items, mono_ms()) {
             tracing::warn!(
@@ -384,10 +313,7 @@ struct Adapter(HttpClient);
 #[async_trait::async_trait]
 impl OtelHttpClient for Adapter {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let answer = self
-            .0
-            .fetch(request.map(full), EXPORT_TIMEOUT, ANSWER_BYTES)
-            .await?;
+        let answer = self.0.fetch(request.map(full), EXPORT_TIMEOUT, ANSWER_BYTES).await?;
         let mut response = Response::new(answer.body);
         *response.status_mut() = answer.status;
         *response.headers_mut() = answer.headers;

@@ -34,14 +34,7 @@ pub(super) struct Queues {
 pub(super) fn queues(metrics: &TelemetryMetrics) -> (Queues, SpanQueue, LogQueue) {
     let (spans, span_outlet) = pair(metrics, "traces");
     let (logs, log_outlet) = pair(metrics, "logs");
-    (
-        Queues {
-            spans: span_outlet,
-            logs: log_outlet,
-        },
-        SpanQueue(spans),
-        LogQueue(logs),
-    )
+    (Queues { spans: span_outlet, logs: log_outlet }, SpanQueue(spans), LogQueue(logs))
 }
 
 fn pair<T>(metrics: &TelemetryMetrics, signal: &'static str) -> (Inlet<T>, Outlet<T>) {
@@ -49,12 +42,7 @@ fn pair<T>(metrics: &TelemetryMetrics, signal: &'static str) -> (Inlet<T>, Outle
     let queued = metrics.queue.with_label_values(&[signal]);
     let capacity = i64::try_from(QUEUE_ITEMS).unwrap_or(i64::MAX);
     metrics.capacity.with_label_values(&[signal]).set(capacity);
-    let inlet = Inlet {
-        tx,
-        queued: queued.clone(),
-        metrics: metrics.clone(),
-        signal,
-    };
+    let inlet = Inlet { tx, queued: queued.clone(), metrics: metrics.clone(), signal };
     (inlet, Outlet { rx, queued })
 }
 
@@ -77,10 +65,7 @@ impl<T> Inlet<T> {
             Err(TrySendError::Closed(_)) => "closed",
         };
         self.queued.dec();
-        self.metrics
-            .dropped
-            .with_label_values(&[self.signal, reason])
-            .inc();
+        self.metrics.dropped.with_label_values(&[self.signal, reason]).inc();
     }
 }
 
@@ -123,8 +108,7 @@ impl<T> Outlet<T> {
                 batch.push(item);
             }
         }
-        self.queued
-            .sub(i64::try_from(batch.len()).unwrap_or(i64::MAX));
+        self.queued.sub(i64::try_from(batch.len()).unwrap_or(i64::MAX));
         batch
     }
 }
@@ -177,9 +161,7 @@ mod tests {
     use crate::metrics::RuntimeMetrics;
 
     fn metrics() -> TelemetryMetrics {
-        RuntimeMetrics::new(&prometheus::Registry::new(), "0", "")
-            .unwrap()
-            .telemetry
+        RuntimeMetrics::new(&prometheus::Registry::new(), "0", "").unwrap().telemetry
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,8 +7,8 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::{
-    AggregationTemporality, Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint,
-    ResourceMetrics, ScopeMetrics, Sum, number_data_point,
+    AggregationTemporality, Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics,
+    ScopeMetrics, Sum, number_data_point,
 };
 use opentelemetry_sdk::Resource;
 use prometheus::proto::{self, MetricFamily, MetricType};
@@ -27,26 +27,11 @@ pub(super) fn request(
         points += family.get_metric().len() as u64;
         metrics.extend(metric(family, start, now));
     }
-    let scope = InstrumentationScope {
-        name: "kafka2prom".to_owned(),
-        ..Default::default()
-    };
-    let scope_metrics = ScopeMetrics {
-        scope: Some(scope),
-        metrics,
-        ..Default::default()
-    };
-    let resource_metrics = ResourceMetrics {
-        resource: Some(resource.into()),
-        scope_metrics: vec![scope_metrics],
-        ..Default::default()
-    };
-    (
-        ExportMetricsServiceRequest {
-            resource_metrics: vec![resource_metrics],
-        },
-        points,
-    )
+    let scope = InstrumentationScope { name: "kafka2prom".to_owned(), ..Default::default() };
+    let scope_metrics = ScopeMetrics { scope: Some(scope), metrics, ..Default::default() };
+    let resource_metrics =
+        ResourceMetrics { resource: Some(resource.into()), scope_metrics: vec![scope_metrics], ..Default::default() };
+    (ExportMetricsServiceRequest { resource_metrics: vec![resource_metrics] }, points)
 }
 
 fn metric(family: &MetricFamily, start: u64, now: u64) -> Option<Metric> {
@@ -68,14 +53,9 @@ fn metric(family: &MetricFamily, start: u64, now: u64) -> Option<Metric> {
             aggregation_temporality: cumulative,
             is_monotonic: true,
         }),
-        MetricType::GAUGE => Data::Gauge(Gauge {
-            data_points: number(0, |metric| metric.get_gauge().get_value()),
-        }),
+        MetricType::GAUGE => Data::Gauge(Gauge { data_points: number(0, |metric| metric.get_gauge().get_value()) }),
         MetricType::HISTOGRAM => Data::Histogram(Histogram {
-            data_points: metrics
-                .iter()
-                .map(|metric| histogram(metric, start, now))
-                .collect(),
+            data_points: metrics.iter().map(|metric| histogram(metric, start, now)).collect(),
             aggregation_temporality: cumulative,
         }),
         // The catalogue knows no other type.
@@ -104,9 +84,7 @@ fn unit(name: &str) -> &'static str {
 fn attributes(metric: &proto::Metric) -> Vec<KeyValue> {
     let attribute = |label: &proto::LabelPair| KeyValue {
         key: label.name().to_owned(),
-        value: Some(AnyValue {
-            value: Some(Value::StringValue(label.value().to_owned())),
-        }),
+        value: Some(AnyValue { value: Some(Value::StringValue(label.value().to_owned())) }),
         ..Default::default()
     };
     metric.get_label().iter().map(attribute).collect()
@@ -118,11 +96,7 @@ fn histogram(metric: &proto::Metric, start: u64, now: u64) -> HistogramDataPoint
     let mut bucket_counts = Vec::new();
     let mut explicit_bounds = Vec::new();
     let mut below = 0;
-    for bucket in histogram
-        .get_bucket()
-        .iter()
-        .filter(|b| b.upper_bound().is_finite())
-    {
+    for bucket in histogram.get_bucket().iter().filter(|b| b.upper_bound().is_finite()) {
         explicit_bounds.push(bucket.upper_bound());
         bucket_counts.push(bucket.cumulative_count().saturating_sub(below));
         below = bucket.cumulative_count();
@@ -151,15 +125,8 @@ mod tests {
     fn the_three_types_keep_their_meaning() {
         let registry = prometheus::Registry::new();
         let counter = MetricDef::counter("a_bytes_total", "A.", &["x"]);
-        counter
-            .int_counter_vec(&registry)
-            .unwrap()
-            .with_label_values(&["1"])
-            .inc_by(7);
-        MetricDef::gauge("b", "B.", &[])
-            .gauge_f64(&registry)
-            .unwrap()
-            .set(-0.5);
+        counter.int_counter_vec(&registry).unwrap().with_label_values(&["1"]).inc_by(7);
+        MetricDef::gauge("b", "B.", &[]).gauge_f64(&registry).unwrap().set(-0.5);
         let histogram = MetricDef::histogram("c_seconds", "C.", &[], &[1.0, 2.0]);
         let histogram = histogram.histogram_one(&registry).unwrap();
         for value in [0.5, 1.0, 1.5, 9.0] {
@@ -169,34 +136,19 @@ mod tests {
         let (request, points) = request(&registry.gather(), &resource, 5, 9);
         assert_eq!(points, 3);
         let all = &request.resource_metrics[0];
-        assert_eq!(
-            all.resource.as_ref().unwrap().attributes[0].key,
-            "service.name"
-        );
+        assert_eq!(all.resource.as_ref().unwrap().attributes[0].key, "service.name");
         let metrics = &all.scope_metrics[0].metrics;
-        let Some(Data::Sum(sum)) = &metrics[0].data else {
-            panic!("{metrics:?}")
-        };
+        let Some(Data::Sum(sum)) = &metrics[0].data else { panic!("{metrics:?}") };
         assert!(sum.is_monotonic);
         assert_eq!(sum.aggregation_temporality, 2);
         let point = &sum.data_points[0];
         assert_eq!((point.start_time_unix_nano, point.time_unix_nano), (5, 9));
         assert_eq!(point.value, Some(number_data_point::Value::AsDouble(7.0)));
         assert_eq!(point.attributes[0].key, "x");
-        assert_eq!(
-            (metrics[0].unit.as_str(), metrics[0].description.as_str()),
-            ("By", "A.")
-        );
-        let Some(Data::Gauge(gauge)) = &metrics[1].data else {
-            panic!("{metrics:?}")
-        };
-        assert_eq!(
-            gauge.data_points[0].value,
-            Some(number_data_point::Value::AsDouble(-0.5))
-        );
-        let Some(Data::Histogram(histogram)) = &metrics[2].data else {
-            panic!("{metrics:?}")
-        };
+        assert_eq!((metrics[0].unit.as_str(), metrics[0].description.as_str()), ("By", "A."));
+        let Some(Data::Gauge(gauge)) = &metrics[1].data else { panic!("{metrics:?}") };
+        assert_eq!(gauge.data_points[0].value, Some(number_data_point::Value::AsDouble(-0.5)));
+        let Some(Data::Histogram(histogram)) = &metrics[2].data else { panic!("{metrics:?}") };
         let point = &histogram.data_points[0];
         assert_eq!(point.explicit_bounds, [1.0, 2.0]);
         assert_eq!(point.bucket_counts, [2, 1, 1]);

@@ -29,7 +29,11 @@ pub(super) fn check(kafka: &KafkaConfig, topic: &str, partitions: usize) -> Vec<
         Ok(member) => member,
         Err(error) => return vec![Finding::failed("the group can be joined", &error, &needs)],
     };
-    let mut findings = vec![Finding::new("the group can be joined", Verdict::Holds, format!("{group}, {partitions} partitions assigned"))];
+    let mut findings = vec![Finding::new(
+        "the group can be joined",
+        Verdict::Holds,
+        format!("{group}, {partitions} partitions assigned"),
+    )];
     let commits = CommitQueue::new(member.clone());
     findings.push(metadata(kafka, &member, &commits, topic).unwrap_or_else(|e| Finding::failed(METADATA, &e, &needs)));
     findings.push(fence(kafka, &member, &commits, topic).unwrap_or_else(|e| Finding::failed(FENCE, &e, &needs)));

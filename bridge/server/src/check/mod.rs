@@ -150,7 +150,11 @@ fn end_is_right(client: &BaseConsumer, topic: &str) -> Finding {
         Err(error) => return Finding::failed(WHAT, &error, &needs),
     };
     let Some(Offset::Offset(end)) = end else {
-        return Finding::new(WHAT, Verdict::Fails, "ListOffsets did not give an end: the catch-up barrier cannot be read");
+        return Finding::new(
+            WHAT,
+            Verdict::Fails,
+            "ListOffsets did not give an end: the catch-up barrier cannot be read",
+        );
     };
     if end > high {
         return Finding::new(WHAT, Verdict::Fails, format!("the end is {end}, the high watermark only {high}"));

@@ -16,7 +16,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k2p_core::ownership::{Found, Tp};
-use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::topic_partition_list::TopicPartitionList;
@@ -295,8 +294,7 @@ impl Record {
             }
             for i in 0.. {
                 let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
-                let err =
-                    sys::rd_kafka_header_get_all(headers, i, &raw mut name, &raw mut value, &raw mut size);
+                let err = sys::rd_kafka_header_get_all(headers, i, &raw mut name, &raw mut value, &raw mut size);
                 if err != RD_KAFKA_RESP_ERR_NO_ERROR {
                     break;
                 }
@@ -334,7 +332,3 @@ pub(crate) fn commit_list(commit: &k2p_core::ownership::Commit) -> TopicPartitio
     }
     list
 }
-
-/// Contexts of clients that only ask.
-pub(crate) trait Context: ClientContext + ConsumerContext + 'static {}
-impl<T: ClientContext + ConsumerContext + 'static> Context for T {}

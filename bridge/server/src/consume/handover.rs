@@ -23,7 +23,13 @@ impl Handover {
             None if *found == Found::Nothing => "first",
             None => "crash",
         };
-        let span = tracing::info_span!("handover", kind, claim_ms = tracing::field::Empty, wait_ms = tracing::field::Empty, catch_up_ms = tracing::field::Empty);
+        let span = tracing::info_span!(
+            "handover",
+            kind,
+            claim_ms = tracing::field::Empty,
+            wait_ms = tracing::field::Empty,
+            catch_up_ms = tracing::field::Empty
+        );
         Handover { kind, begun: now, phase_begun: now, span, done: false }
     }
 

@@ -134,7 +134,8 @@ pub fn start(
         metrics.add_topic(&topic.name);
     }
     let (side, watch) = (config.kafka.watch_config(), config.kafka.side_config());
-    let side = Side::start(&side, &watch, &names, config.rewind, events, &switches.end).map_err(ConsumeError::Client)?;
+    let side =
+        Side::start(&side, &watch, &names, config.rewind, events, &switches.end).map_err(ConsumeError::Client)?;
     let owner = Owner {
         machine: Machine::new(config.ownership.clone(), config.identity.clone()),
         parts: Default::default(),
@@ -177,7 +178,9 @@ fn poll(consumer: &Arc<GroupConsumer>, switches: &Switches, heartbeat: &Heartbea
     loop {
         match consumer.poll(POLL) {
             Some(Ok(_)) => tracing::error!("a record came outside of its partition's queue and is lost to this bridge"),
-            Some(Err(KafkaError::MessageConsumptionFatal(error))) => return Err(ConsumeError::Fatal(error.to_string())),
+            Some(Err(KafkaError::MessageConsumptionFatal(error))) => {
+                return Err(ConsumeError::Fatal(error.to_string()));
+            }
             Some(Err(error)) => tracing::debug!(%error, "consumer error"),
             None => {}
         }

@@ -60,6 +60,7 @@ impl Partition {
     /// Works until told to stop.
     pub(super) fn run(mut self, queue: &PartitionQueue<GroupContext>) {
         while !self.shared.stop.load(Ordering::SeqCst) {
+            self.cache.set_live(self.shared.live.load(Ordering::SeqCst));
             let wait = if self.conflator.is_empty() { IDLE } else { Duration::ZERO };
             match queue.poll(wait) {
                 Some(Polled::Record(record)) => self.record(queue, &record),
@@ -78,9 +79,11 @@ impl Partition {
             // A rewound fetch may begin below what was asked for: already seen.
             return;
         }
-        self.next = record.offset() + 1;
+        let next = record.offset() + 1;
         let policy = self.teller.live.policy();
         if policy == Policy::DropOldest && self.is_far_behind(queue) {
+            self.flush();
+            self.next = next;
             self.teller.counters.dropped(DropReason::DropOldest, 1);
             self.publish(record.timestamp());
             return;
@@ -99,6 +102,7 @@ impl Partition {
             return;
         }
         self.flush();
+        self.next = next;
         let applied = self.apply(&raw);
         self.teller.settle(&applied, &raw);
         self.publish(record.timestamp());
@@ -110,6 +114,7 @@ impl Partition {
         }
         self.newest = raw.timestamp.or(self.newest);
         self.conflator.push(OwnedRecord::copy(raw));
+        self.next = raw.offset + 1;
         if self.conflator.pending_bytes() > PENDING_BYTES {
             self.flush();
         }
@@ -155,6 +160,8 @@ impl Partition {
         if now.mono < self.expire_at {
             return;
         }
+        // A position must never pass records that are held back unread (G2).
+        self.flush();
         self.expire_at = now.mono + EXPIRE_EVERY;
         self.low_water = self.cache.low_water(now);
         self.shared.low_water.store(self.low_water, Ordering::SeqCst);
@@ -181,7 +188,8 @@ impl Partition {
     }
 
     fn is_far_behind(&self, queue: &PartitionQueue<GroupContext>) -> bool {
-        let tp = k2p_core::ownership::Tp { topic: self.teller.live.topic.clone(), partition: self.teller.live.partition };
+        let tp =
+            k2p_core::ownership::Tp { topic: self.teller.live.topic.clone(), partition: self.teller.live.partition };
         ffi::cached_end(queue.consumer(), &tp).is_some_and(|end| end - self.next >= KEPT_RECORDS)
     }
 }

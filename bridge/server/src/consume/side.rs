@@ -105,7 +105,8 @@ impl Side {
             move || read_ends(&client, &wanted, &tx, &shutdown)
         }));
         threads.push(spawn("k2p-watch", {
-            let (client, counts, topics, shutdown) = (client.clone(), counts.clone(), topics.to_vec(), shutdown.clone());
+            let (client, counts, topics, shutdown) =
+                (client.clone(), counts.clone(), topics.to_vec(), shutdown.clone());
             move || watch_markers(&client, &watcher, &topics, &counts, &tx, &shutdown)
         }));
         Ok(Side { client, ends, answers, counts, rewind, threads })

@@ -76,7 +76,11 @@ pub(super) struct WorkerFactory {
 impl WorkerFactory {
     /// # Errors
     /// When the dead letters' producer cannot be created.
-    pub(super) fn new(config: &Config, metrics: &ServerMetrics, log: &Arc<KafkaLog>) -> Result<WorkerFactory, KafkaError> {
+    pub(super) fn new(
+        config: &Config,
+        metrics: &ServerMetrics,
+        log: &Arc<KafkaLog>,
+    ) -> Result<WorkerFactory, KafkaError> {
         let deadletter = match &config.deadletter {
             Some(topic) => Some(Arc::new(DeadLetter::new(topic, &config.kafka, metrics, log)?)),
             None => None,

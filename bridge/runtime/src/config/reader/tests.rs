@@ -35,11 +35,7 @@ fn ok<T: PartialEq + std::fmt::Debug>(text: &str, read: impl Fn(&Section) -> T, 
 }
 
 /// `read` finds nothing in `text`, and this is said about it.
-fn no<T: PartialEq + std::fmt::Debug>(
-    text: &str,
-    read: impl Fn(&Section) -> Option<T>,
-    error: &str,
-) {
+fn no<T: PartialEq + std::fmt::Debug>(text: &str, read: impl Fn(&Section) -> Option<T>, error: &str) {
     let (value, errors) = run(text, read);
     assert_eq!((value, errors.as_str()), (None, error), "{text}");
 }
@@ -49,10 +45,7 @@ fn some(text: &str) -> Option<String> {
 }
 
 fn policy(s: &Section) -> Option<u8> {
-    s.choice(
-        "a",
-        &[("backpressure", 1), ("conflate", 2), ("drop_oldest", 3)],
-    )
+    s.choice("a", &[("backpressure", 1), ("conflate", 2), ("drop_oldest", 3)])
 }
 
 #[test]
@@ -85,36 +78,16 @@ fn text_is_any_scalar_as_it_is_spelled() {
     ok("", a, None);
     ok("# only a comment\n", a, None);
     ok("---\n", a, None);
-    no(
-        "a: [x]",
-        a,
-        "f.yaml:1:4: a: expected text, found a list; write text",
-    );
-    no(
-        "a:\n  b: c",
-        a,
-        "f.yaml:2:3: a: expected text, found a section; write text",
-    );
+    no("a: [x]", a, "f.yaml:1:4: a: expected text, found a list; write text");
+    no("a:\n  b: c", a, "f.yaml:2:3: a: expected text, found a section; write text");
 }
 
 #[test]
 fn what_a_variable_holds_never_becomes_structure() {
-    ok(
-        "a: ${STRUCTURE}",
-        |s| s.string("a"),
-        some("a\nother: {x: [1, 2]}"),
-    );
-    ok(
-        "a: [\"${STRUCTURE}\"]",
-        |s| s.string_list("a").map(|l| l.len()),
-        Some(1),
-    );
+    ok("a: ${STRUCTURE}", |s| s.string("a"), some("a\nother: {x: [1, 2]}"));
+    ok("a: [\"${STRUCTURE}\"]", |s| s.string_list("a").map(|l| l.len()), Some(1));
     // A key is never expanded.
-    no(
-        "${PORT}: x",
-        |s| s.string("a"),
-        "f.yaml:1:1: ${PORT}: unknown key; remove it; known here: a",
-    );
+    no("${PORT}: x", |s| s.string("a"), "f.yaml:1:1: ${PORT}: unknown key; remove it; known here: a");
 }
 
 #[test]
@@ -275,11 +248,7 @@ fn lists_and_maps_of_text() {
     ok("a:\n- x\n- ${PORT}\n", list, some("x|9092"));
     ok("a: []", list, some(""));
     ok("a:", list, None);
-    no(
-        "a: x",
-        list,
-        "f.yaml:1:4: a: expected a list, found x; write [a, b], or one line with a dash for each",
-    );
+    no("a: x", list, "f.yaml:1:4: a: expected a list, found x; write [a, b], or one line with a dash for each");
     let (value, errors) = run("a:\n- x\n- [y]\n- {z: 1}\n-\n", list);
     assert_eq!(value, some("x"));
     assert_eq!(
@@ -289,16 +258,8 @@ fn lists_and_maps_of_text() {
          f.yaml:5:2: a[3]: expected text, found nothing; write one value"
     );
     let map = |s: &Section| s.string_map("a").map(|m| format!("{m:?}"));
-    ok(
-        "a: {x.y: 1, z: '${PORT:-1}'}",
-        |s| s.string_map("a").map(|m| m.len()),
-        Some(2),
-    );
-    ok(
-        "a:\n  x.y: 1\n  z: \"2\"\n",
-        map,
-        some("{\"x.y\": \"1\", \"z\": \"2\"}"),
-    );
+    ok("a: {x.y: 1, z: '${PORT:-1}'}", |s| s.string_map("a").map(|m| m.len()), Some(2));
+    ok("a:\n  x.y: 1\n  z: \"2\"\n", map, some("{\"x.y\": \"1\", \"z\": \"2\"}"));
     no(
         "a: [x]",
         map,
@@ -306,10 +267,7 @@ fn lists_and_maps_of_text() {
          write {a: b}, or a line for each",
     );
     let (_, errors) = run("a:\n  x: [1]\n", map);
-    assert_eq!(
-        errors,
-        "f.yaml:2:6: a.x: expected text, found a list; write one value"
-    );
+    assert_eq!(errors, "f.yaml:2:6: a.x: expected text, found a list; write one value");
 }
 
 #[test]
@@ -337,22 +295,10 @@ fn sections_nest_and_say_where_they_are() {
         s.section("b");
     };
     let said = |text: &str, error: &str| assert_eq!(run(text, sections).1, error, "{text}");
-    said(
-        "a: x",
-        "f.yaml:1:4: a: expected a list of sections, found x; begin each one with a dash",
-    );
-    said(
-        "a: {x: 1}",
-        "f.yaml:1:4: a: expected a list of sections, found a section; begin each one with a dash",
-    );
-    said(
-        "a: [x]",
-        "f.yaml:1:5: a[0]: expected a section, found x; write KEY: VALUE lines behind the dash",
-    );
-    said(
-        "b: x",
-        "f.yaml:1:4: b: expected a section, found x; write KEY: VALUE lines below it",
-    );
+    said("a: x", "f.yaml:1:4: a: expected a list of sections, found x; begin each one with a dash");
+    said("a: {x: 1}", "f.yaml:1:4: a: expected a list of sections, found a section; begin each one with a dash");
+    said("a: [x]", "f.yaml:1:5: a[0]: expected a section, found x; write KEY: VALUE lines behind the dash");
+    said("b: x", "f.yaml:1:4: b: expected a section, found x; write KEY: VALUE lines below it");
     said(
         "b: ${SECRET}",
         "f.yaml:1:4: b: expected a section, found something else behind ${…}; write KEY: VALUE lines below it",
@@ -369,38 +315,20 @@ fn unknown_keys_are_named_with_the_nearest_known_one() {
         kafka.string_map("properties");
     };
     let said = |text: &str, error: &str| assert_eq!(run(text, read).1, error, "{text}");
-    said(
-        "kafka: {broker: a}",
-        "f.yaml:1:9: kafka.broker: unknown key; did you mean brokers?",
-    );
-    said(
-        "kafka: {brokres: a}",
-        "f.yaml:1:9: kafka.brokres: unknown key; did you mean brokers?",
-    );
-    said(
-        "kafka: {Group: a}",
-        "f.yaml:1:9: kafka.Group: unknown key; did you mean group?",
-    );
+    said("kafka: {broker: a}", "f.yaml:1:9: kafka.broker: unknown key; did you mean brokers?");
+    said("kafka: {brokres: a}", "f.yaml:1:9: kafka.brokres: unknown key; did you mean brokers?");
+    said("kafka: {Group: a}", "f.yaml:1:9: kafka.Group: unknown key; did you mean group?");
     said(
         "kafka: {zookeeper: a}",
         "f.yaml:1:9: kafka.zookeeper: unknown key; remove it; known here: brokers, group, properties",
     );
-    said(
-        "Kafka: {x: a}",
-        "f.yaml:1:1: Kafka: unknown key; did you mean kafka?",
-    );
+    said("Kafka: {x: a}", "f.yaml:1:1: Kafka: unknown key; did you mean kafka?");
     said("kafka: {properties: {any.thing: 1}}", "");
-    said(
-        "kafka: {\"bro\\nkers\": a}",
-        "f.yaml:1:9: kafka.bro\\nkers: unknown key; did you mean brokers?",
-    );
+    said("kafka: {\"bro\\nkers\": a}", "f.yaml:1:9: kafka.bro\\nkers: unknown key; did you mean brokers?");
     let nothing = run("a: {b: 1}", |s| {
         s.section("a");
     });
-    assert_eq!(
-        nothing.1,
-        "f.yaml:1:5: a.b: unknown key; remove it: nothing belongs here"
-    );
+    assert_eq!(nothing.1, "f.yaml:1:5: a.b: unknown key; remove it: nothing belongs here");
 }
 
 #[test]
@@ -418,11 +346,7 @@ fn what_is_missing_is_named_at_its_section() {
     let (found, errors) = run("x: 1\nkafka:\n  group: g\n  brokers:\n", |s| {
         s.has("x");
         let kafka = s.section("kafka");
-        (
-            kafka.required("brokers"),
-            kafka.required("group"),
-            s.required("topics"),
-        )
+        (kafka.required("brokers"), kafka.required("group"), s.required("topics"))
     });
     assert_eq!(found, (false, true, false));
     assert_eq!(
@@ -437,11 +361,7 @@ fn the_callers_own_errors_point_at_the_value() {
     let (_, errors) = run("o:\n  lease: 15s\n  wait: 10s\n", |s| {
         let o = s.section("o");
         if o.duration("wait") < o.duration("lease") {
-            o.error(
-                "wait",
-                "is shorter than the lease",
-                "make it 3s longer than lease",
-            );
+            o.error("wait", "is shorter than the lease", "make it 3s longer than lease");
         }
         o.error("rewind", "is needed here", "add it");
         assert_eq!(o.path(), "o");
@@ -455,13 +375,9 @@ fn the_callers_own_errors_point_at_the_value() {
     // A property of a free map has its place, too.
     let (_, errors) = run("p:\n  acks: 1\n", |s| {
         s.string_map("p");
-        s.section("p")
-            .error("acks", "is owned by the protocol", "remove it");
+        s.section("p").error("acks", "is owned by the protocol", "remove it");
     });
-    assert_eq!(
-        errors,
-        "f.yaml:2:9: p.acks: is owned by the protocol; remove it"
-    );
+    assert_eq!(errors, "f.yaml:2:9: p.acks: is owned by the protocol; remove it");
 }
 
 #[test]
@@ -473,11 +389,7 @@ fn a_parser_of_the_callers_own_says_why() {
     };
     let a = |s: &Section| s.parsed("a", "an even number", "write 2, 4, …", even);
     ok("a: 4", a, Some(4));
-    no(
-        "a: 3",
-        a,
-        "f.yaml:1:4: a: expected an even number, found 3 (3 is odd); write 2, 4, …",
-    );
+    no("a: 3", a, "f.yaml:1:4: a: expected an even number, found 3 (3 is odd); write 2, 4, …");
     no(
         "a: ${file:/run/secret}",
         a,
@@ -496,49 +408,27 @@ fn what_is_no_configuration_is_refused() {
         assert!(errors.starts_with(error), "{text:?}: {errors}");
         assert_eq!(errors.lines().count(), 1, "{text:?}: {errors}");
     };
-    said(
-        "a: 1\na: 2\n",
-        "f.yaml:2:1: a stands here a second time; keep one of the two",
-    );
-    said(
-        "b: {}\nb: {x: 1}\n",
-        "f.yaml:2:1: b stands here a second time; keep one of the two",
-    );
-    said(
-        "- a\n",
-        "f.yaml:1:1: the file holds no keys; write KEY: VALUE lines",
-    );
+    said("a: 1\na: 2\n", "f.yaml:2:1: a stands here a second time; keep one of the two");
+    said("b: {}\nb: {x: 1}\n", "f.yaml:2:1: b stands here a second time; keep one of the two");
+    said("- a\n", "f.yaml:1:1: the file holds no keys; write KEY: VALUE lines");
     said("just text\n", "f.yaml:1:1: the file holds no keys; ");
     said("a: [1\n", "f.yaml:2:1: not YAML: ");
     said("a: 'x\n", "f.yaml:");
     said("a: 1\n b: 2\n", "f.yaml:2:");
     said("a: *none\n", "f.yaml:1:4: not YAML: ");
-    said(
-        "a: &x [*x]\n",
-        "f.yaml:1:8: an alias of something that contains it; ",
-    );
+    said("a: &x [*x]\n", "f.yaml:1:8: an alias of something that contains it; ");
     said("a: 1\n---\na: 2\n", "f.yaml:2:1: a second document; ");
     said("[a]: 1\n", "f.yaml:1:1: a key that is no plain word; ");
-    said(
-        "a: ${NONE}\n",
-        "f.yaml:1:4: the environment has no variable NONE; set it, or ",
-    );
-    said(
-        "a: ${file:/none}\n",
-        "f.yaml:1:4: ${file:/none} cannot be read: ",
-    );
+    said("a: ${NONE}\n", "f.yaml:1:4: the environment has no variable NONE; set it, or ");
+    said("a: ${file:/none}\n", "f.yaml:1:4: ${file:/none} cannot be read: ");
     said("a: x${\n", "f.yaml:1:4: ${ without its closing brace; ");
-    said(
-        &format!("a: {}1{}\n", "[".repeat(70), "]".repeat(70)),
-        "f.yaml:1:",
-    );
+    said(&format!("a: {}1{}\n", "[".repeat(70), "]".repeat(70)), "f.yaml:1:");
 }
 
 #[test]
 fn a_failed_expansion_is_reported_once_whatever_the_getter() {
     let text = "a: ${NONE}\n";
-    let said =
-        "f.yaml:1:4: the environment has no variable NONE; set it, or write ${NONE:-default}";
+    let said = "f.yaml:1:4: the environment has no variable NONE; set it, or write ${NONE:-default}";
     no(text, |s| s.string("a"), said);
     no(text, |s| s.bool("a"), said);
     no(text, |s| s.integer("a", 0..=1), said);
@@ -547,18 +437,12 @@ fn a_failed_expansion_is_reported_once_whatever_the_getter() {
     no(text, policy, said);
     let list = run("a: [x, \"${NONE}\"]\n", |s| s.string_list("a"));
     assert_eq!(list.0.unwrap(), ["x"]);
-    assert!(
-        list.1
-            .starts_with("f.yaml:1:8: the environment has no variable NONE"),
-        "{}",
-        list.1
-    );
+    assert!(list.1.starts_with("f.yaml:1:8: the environment has no variable NONE"), "{}", list.1);
 }
 
 #[test]
 fn every_error_comes_out_sorted_by_line() {
-    let text =
-        "kafka:\n  brokers: [x]\n  grup: a\nweb:\n  port: ${SECRET}\n  listen: ${NONE}\nwib: 1\n";
+    let text = "kafka:\n  brokers: [x]\n  grup: a\nweb:\n  port: ${SECRET}\n  listen: ${NONE}\nwib: 1\n";
     let (_, errors) = run(text, |s| {
         s.section("web").integer("port", 1..=65535);
         s.section("web").string("listen");
@@ -596,10 +480,7 @@ fn a_file_is_loaded_with_its_real_surroundings() {
     assert!(error.starts_with(&start), "{error}");
 
     std::fs::write(&path, vec![b' '; 5 << 20]).unwrap();
-    let error = Reader::new(Document::load(&path))
-        .finish()
-        .unwrap_err()
-        .to_string();
+    let error = Reader::new(Document::load(&path)).finish().unwrap_err().to_string();
     assert!(error.contains("larger than 4 MiB"), "{error}");
     std::fs::write(&path, [0xff, 0xfe]).unwrap();
     assert!(Reader::new(Document::load(&path)).finish().is_err());

@@ -10,16 +10,8 @@ const SECOND: Duration = Duration::from_secs(30);
 async fn start(service: Service) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let metrics = RuntimeMetrics::new(&prometheus::Registry::new(), "0", "")
-        .unwrap()
-        .http;
-    tokio::spawn(serve(
-        listener,
-        service,
-        HttpLimits::default(),
-        Shutdown::new(),
-        metrics,
-    ));
+    let metrics = RuntimeMetrics::new(&prometheus::Registry::new(), "0", "").unwrap().http;
+    tokio::spawn(serve(listener, service, HttpLimits::default(), Shutdown::new(), metrics));
     format!("http://{address}")
 }
 
@@ -43,10 +35,7 @@ async fn a_response_comes_whole_whatever_its_status() {
     .await;
     let mut headers = HeaderMap::new();
     headers.insert("accept", "text/plain".parse().unwrap());
-    let got = client()
-        .get(&format!("{base}/?q=a"), headers, SECOND, 100)
-        .await
-        .unwrap();
+    let got = client().get(&format!("{base}/?q=a"), headers, SECOND, 100).await.unwrap();
     assert_eq!(got.status, 418);
     assert_eq!(got.body, "text/plain Some(\"a\")");
 }
@@ -64,10 +53,7 @@ async fn a_body_beyond_the_limit_is_not_read() {
 async fn a_target_that_does_not_answer_in_time_is_a_timeout() {
     let base = start(service(|_| std::future::pending())).await;
     let soon = Duration::from_millis(20);
-    let error = client()
-        .get(&base, HeaderMap::new(), soon, 10)
-        .await
-        .unwrap_err();
+    let error = client().get(&base, HeaderMap::new(), soon, 10).await.unwrap_err();
     assert_eq!(error.reason(), "timeout");
     // A head without the rest of the body is one, too.
     let base = start(service(|_| async {
@@ -79,10 +65,7 @@ async fn a_target_that_does_not_answer_in_time_is_a_timeout() {
         Response::new(stream(rx))
     }))
     .await;
-    let error = client()
-        .get(&base, HeaderMap::new(), soon, 10)
-        .await
-        .unwrap_err();
+    let error = client().get(&base, HeaderMap::new(), soon, 10).await.unwrap_err();
     assert_eq!(error.reason(), "timeout");
 }
 
@@ -113,9 +96,7 @@ async fn what_is_no_target_is_named() {
     };
     assert_eq!(get(&closed, 10).await.unwrap_err().reason(), "connect");
     let plain = start(service(|_| async { Response::new(empty()) })).await;
-    let error = get(&plain.replace("http:", "https:"), 10)
-        .await
-        .unwrap_err();
+    let error = get(&plain.replace("http:", "https:"), 10).await.unwrap_err();
     assert_eq!(error.reason(), "tls", "{error}");
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let rude = format!("http://{}", listener.local_addr().unwrap());
@@ -148,12 +129,7 @@ fn urls_are_checked_before_anything_is_sent() {
 fn a_ca_file_without_certificates_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ca.pem");
-    let make = || {
-        HttpClient::new(&ClientConfig {
-            ca_file: Some(path.clone()),
-            ..ClientConfig::default()
-        })
-    };
+    let make = || HttpClient::new(&ClientConfig { ca_file: Some(path.clone()), ..ClientConfig::default() });
     assert_eq!(make().unwrap_err().reason(), "certificates");
     std::fs::write(&path, "no pem\n").unwrap();
     let error = make().unwrap_err().to_string();

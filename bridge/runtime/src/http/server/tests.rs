@@ -17,22 +17,9 @@ async fn start(limits: HttpLimits, service: Service) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = Shutdown::new();
-    let metrics = RuntimeMetrics::new(&prometheus::Registry::new(), "0", "")
-        .unwrap()
-        .http;
-    let done = tokio::spawn(serve(
-        listener,
-        service,
-        limits,
-        shutdown.clone(),
-        metrics.clone(),
-    ));
-    Running {
-        address,
-        shutdown,
-        metrics,
-        done,
-    }
+    let metrics = RuntimeMetrics::new(&prometheus::Registry::new(), "0", "").unwrap().http;
+    let done = tokio::spawn(serve(listener, service, limits, shutdown.clone(), metrics.clone()));
+    Running { address, shutdown, metrics, done }
 }
 
 fn hello() -> Service {
@@ -75,9 +62,7 @@ async fn until(condition: impl Fn() -> bool) {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), wait)
-        .await
-        .expect("the condition never held");
+    tokio::time::timeout(Duration::from_secs(60), wait).await.expect("the condition never held");
 }
 
 const GET: &str = "GET /x?y HTTP/1.1\r\nhost: a\r\n\r\n";
@@ -86,10 +71,7 @@ const GET_CLOSE: &str = "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
 #[tokio::test]
 async fn a_request_is_answered_and_the_connection_kept() {
     let echo = service(|request: Request<Incoming>| async move {
-        let peer = request
-            .extensions()
-            .get::<Peer>()
-            .map(|p| p.0.ip().to_string());
+        let peer = request.extensions().get::<Peer>().map(|p| p.0.ip().to_string());
         full_ok(format!("{} from {}", request.uri(), peer.unwrap()))
     });
     let running = start(HttpLimits::default(), echo).await;
@@ -113,10 +95,7 @@ fn full_ok(body: String) -> Response<BoxBody> {
 
 #[tokio::test]
 async fn beyond_the_bound_a_client_is_told_why_and_let_in_later() {
-    let limits = HttpLimits {
-        connections: 1,
-        ..HttpLimits::default()
-    };
+    let limits = HttpLimits { connections: 1, ..HttpLimits::default() };
     let running = start(limits, hello()).await;
     let mut first = connect(&running).await;
     first.write_all(GET.as_bytes()).await.unwrap();
@@ -125,11 +104,7 @@ async fn beyond_the_bound_a_client_is_told_why_and_let_in_later() {
     assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
     assert!(refused.contains("retry-after: 1\r\n"), "{refused}");
     let (_, body) = refused.split_once("\r\n\r\n").unwrap();
-    assert!(
-        refused.contains(&format!("content-length: {}\r\n", body.len())),
-        "{}",
-        body.len()
-    );
+    assert!(refused.contains(&format!("content-length: {}\r\n", body.len())), "{}", body.len());
     let json: serde_json::Value = serde_json::from_str(body).unwrap();
     assert_eq!(json["status"], 503);
     assert_eq!(running.metrics.refused.get(), 1);
@@ -140,10 +115,7 @@ async fn beyond_the_bound_a_client_is_told_why_and_let_in_later() {
 
 #[tokio::test]
 async fn a_head_that_does_not_come_costs_the_connection() {
-    let limits = HttpLimits {
-        header_timeout: Duration::from_millis(30),
-        ..HttpLimits::default()
-    };
+    let limits = HttpLimits { header_timeout: Duration::from_millis(30), ..HttpLimits::default() };
     let running = start(limits, hello()).await;
     // Without a first byte it is closed, and nothing has failed.
     assert_eq!(exchange(&running, "").await, "");
@@ -164,20 +136,12 @@ fn failures(running: &Running, reason: &str) -> u64 {
 
 #[tokio::test]
 async fn an_idle_connection_is_closed_without_a_complaint() {
-    let limits = HttpLimits {
-        idle_timeout: Duration::from_millis(30),
-        ..HttpLimits::default()
-    };
+    let limits = HttpLimits { idle_timeout: Duration::from_millis(30), ..HttpLimits::default() };
     let running = start(limits, hello()).await;
     let answer = exchange(&running, GET).await;
     assert!(answer.ends_with("hello"), "{answer}");
     until(|| running.metrics.connections.get() == 0).await;
-    for reason in [
-        "header_timeout",
-        "write_timeout",
-        "disconnected",
-        "bad_request",
-    ] {
+    for reason in ["header_timeout", "write_timeout", "disconnected", "bad_request"] {
         assert_eq!(failures(&running, reason), 0, "{reason}");
     }
 }
@@ -199,10 +163,7 @@ async fn a_service_may_take_longer_than_the_patience_for_heads() {
 
 #[tokio::test]
 async fn a_client_that_reads_nothing_is_cut_off() {
-    let limits = HttpLimits {
-        write_timeout: Duration::from_millis(50),
-        ..HttpLimits::default()
-    };
+    let limits = HttpLimits { write_timeout: Duration::from_millis(50), ..HttpLimits::default() };
     let endless = service(|_| async {
         let (tx, rx) = tokio::sync::mpsc::channel(1);
         tokio::spawn(async move {
@@ -220,22 +181,13 @@ async fn a_client_that_reads_nothing_is_cut_off() {
 
 #[tokio::test]
 async fn nonsense_and_huge_heads_are_refused() {
-    let limits = HttpLimits {
-        header_bytes: 8192,
-        ..HttpLimits::default()
-    };
+    let limits = HttpLimits { header_bytes: 8192, ..HttpLimits::default() };
     let running = start(limits, hello()).await;
     let nonsense = exchange(&running, "NONSENSE\r\n\r\n").await;
     assert!(nonsense.starts_with("HTTP/1.1 400 "), "{nonsense}");
-    let huge = format!(
-        "GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n",
-        "y".repeat(20_000)
-    );
+    let huge = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "y".repeat(20_000));
     let huge = exchange(&running, &huge).await;
-    assert!(
-        huge.is_empty() || huge.starts_with("HTTP/1.1 431 "),
-        "{huge}"
-    );
+    assert!(huge.is_empty() || huge.starts_with("HTTP/1.1 431 "), "{huge}");
     until(|| failures(&running, "bad_request") >= 1).await;
     assert!(exchange(&running, GET_CLOSE).await.ends_with("hello"));
 }
@@ -250,10 +202,7 @@ async fn a_panic_costs_one_connection() {
         }),
     )
     .await;
-    assert_eq!(
-        exchange(&running, "GET /panic HTTP/1.1\r\nhost: a\r\n\r\n").await,
-        ""
-    );
+    assert_eq!(exchange(&running, "GET /panic HTTP/1.1\r\nhost: a\r\n\r\n").await, "");
     until(|| failures(&running, "panic") == 1).await;
     assert!(exchange(&running, GET_CLOSE).await.ends_with("fine"));
 }
@@ -287,10 +236,7 @@ async fn a_shutdown_waits_for_the_response_under_way_and_closes_idle_ones() {
 
 #[tokio::test]
 async fn a_shutdown_does_not_wait_longer_than_its_grace() {
-    let limits = HttpLimits {
-        grace: Duration::from_millis(30),
-        ..HttpLimits::default()
-    };
+    let limits = HttpLimits { grace: Duration::from_millis(30), ..HttpLimits::default() };
     let running = start(limits, service(|_| std::future::pending())).await;
     let mut stuck = connect(&running).await;
     stuck.write_all(GET.as_bytes()).await.unwrap();
@@ -310,9 +256,6 @@ async fn a_body_that_breaks_breaks_the_connection() {
     });
     let running = start(HttpLimits::default(), broken).await;
     let answer = exchange(&running, GET).await;
-    assert!(
-        !answer.ends_with("0\r\n\r\n"),
-        "the chunked body must not look whole: {answer}"
-    );
+    assert!(!answer.ends_with("0\r\n\r\n"), "the chunked body must not look whole: {answer}");
     until(|| failures(&running, "body") == 1).await;
 }
