@@ -67,6 +67,10 @@ impl Machine {
                 // and then sampled this. Nothing may become visible after the sample.
                 return out;
             }
+            Event::Generation(generation) => {
+                self.generation = generation;
+                return out;
+            }
             Event::Tick { generation } => self.generation = generation,
         }
         self.advance(now, &mut out);

@@ -220,6 +220,10 @@ pub enum Event {
     },
     /// How far the worker of a partition is.
     Progress(Tp, Progress),
+    /// The member's generation as it is now; nothing else happens. To be told right
+    /// before [`Event::Revoked`] (a tick there could send a renewal, and the release
+    /// would have to wait for its answer).
+    Generation(i32),
     /// Time passes. `generation` is the member's generation now.
     Tick {
         /// -1 if the member is in no generation: nothing is committed then.

@@ -97,9 +97,9 @@ impl Part {
         let reached = match self.barrier {
             // Once is enough: a log that is cut under a live owner does not unmake it.
             Barrier::At(barrier) => self.was_live || self.progress.position >= barrier,
-            Barrier::Unasked | Barrier::Asked => !cfg.rules.barrier,
+            Barrier::Unasked | Barrier::Asked => false,
         };
-        if !reached {
+        if !reached && cfg.rules.barrier {
             return State::CatchingUp;
         }
         if self.proven(cfg, now) {

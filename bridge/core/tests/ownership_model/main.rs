@@ -1,6 +1,31 @@
-//! The ownership machine under the model checker: work in progress.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests; the table is printed")]
+//! The ownership machine under the model checker: design §1, issue 4 (2).
+//!
+//! The very [`Machine`](k2p_core::ownership::Machine) that a bridge runs, two or three of
+//! them, in a world ([`world`]) with one partition, a coordinator that evicts at any
+//! time, commits that are lost, delayed and sent again, clocks that are frozen (time
+//! passes, and who takes no step in it was frozen) and a scrape of every bridge after
+//! every step. L = L_wait = one moment: the margin is for clock drift, which a model
+//! with one clock does not have, so anything shorter than the exact bound must fail.
+//!
+//! - **G1**: no bridge can be scraped at a position below one that was exposed before.
+//! - **G2**: an `H` commits nothing above what could be scraped before it was sent, or
+//!   what was committed before; an `R` nothing above what its bridge had published or
+//!   had found committed (it may have published more than was ever scraped: its
+//!   successor is not live before it has the same).
+//! - **one commit**: never two outstanding. **table**: what the actions made visible is
+//!   what `may_expose` says.
+//! - **live**: from every state, when nothing fails any more, the owner becomes live.
+//!
+//! States are kept few by what changes nothing: sequences are ranks, times that have
+//! passed are forgotten (`Machine::forget`, `Machine::renumber`), an assignment is told
+//! at once (nothing is committed between it and the generation), an end is read at its
+//! request, an evicted bridge takes no step whose effect nobody can see.
+//!
+//! `K2P_LONG=1` runs the larger sizes.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests; the tables are printed")]
 mod world;
+
+use std::time::{Duration, Instant};
 
 use k2p_core::ownership::{Config, Rules};
 use stateright::{Checker, HasDiscoveries, Model, Property};
@@ -11,6 +36,15 @@ struct Protocol {
     cfg: Config,
     env: Env,
     bounds: Bounds,
+    check: Check,
+}
+
+/// What a run looks at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Check {
+    Safety,
+    Liveness,
+    Reachability,
 }
 
 impl Model for Protocol {
@@ -30,125 +64,199 @@ impl Model for Protocol {
     fn next_state(&self, w: &World, step: Step) -> Option<World> {
         let mut next = w.clone();
         next.take(step, &self.cfg, self.env);
-        next.seen = Default::default();
+        if self.check != Check::Reachability {
+            next.seen = Default::default();
+        }
         Some(next)
     }
 
+    /// Without rule 5 more commits would pile up for ever.
     fn within_boundary(&self, w: &World) -> bool {
-        w.bridges.iter().all(|b| b.flying.len() <= 2)
+        w.bridges.iter().all(|b| b.flying.len() <= 2) && w.orphans.len() <= 1
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        vec![
+        let mut all = vec![
             Property::always("G1", |_, w: &World| w.broken != Some(Broken::G1)),
             Property::always("G2", |_, w: &World| w.broken != Some(Broken::G2)),
-            Property::always("one commit", |m: &Protocol, w: &World| {
-                !m.cfg.rules.one_commit || w.bridges.iter().all(|b| b.flying.len() <= 1)
-            }),
-            Property::always("table", |_, w: &World| w.table_agrees()),
-        ]
+        ];
+        if self.cfg.rules == Rules::ALL {
+            all.push(Property::always("one commit", |_, w: &World| w.bridges.iter().all(|b| b.flying.len() <= 1)));
+            all.push(Property::always("table", |_, w: &World| w.table_agrees()));
+        }
+        match self.check {
+            Check::Safety => {}
+            Check::Liveness => {
+                all.push(Property::always("live", |m: &Protocol, w: &World| {
+                    w.broken.is_some() || w.settles(&m.cfg, m.env, 6)
+                }));
+            }
+            Check::Reachability => all.extend([
+                Property::sometimes("a planned handover without a wait", |_, w: &World| {
+                    w.now == 0 && !w.seen.kicked && w.bridges[1].scrapeable(w.now)
+                }),
+                Property::sometimes("a failover", |_, w: &World| {
+                    w.seen.kicked && !w.seen.released && w.bridges[1].scrapeable(w.now)
+                }),
+                Property::sometimes("watching shortened the wait", |_, w: &World| {
+                    w.seen.shortened && w.bridges[1].scrapeable(w.now)
+                }),
+                Property::sometimes("fenced, then live again", |_, w: &World| w.seen.fenced_and_back),
+            ]),
+        }
+        all
     }
 }
 
-#[test]
-fn probe() {
-    let env = |k: &str, d: i64| std::env::var(k).ok().map_or(d, |v| v.parse().unwrap());
-    let l = env("L", 1);
-    let cfg = Config { lease: l, wait: l, renew: 1, retry: 1, rules: Rules::ALL };
-    let bounds = Bounds {
-        bridges: 2,
-        time: env("T", 2),
-        generations: env("G", 3) as i32,
-        log: env("H", 1),
-        restarts: env("R", 0) as u8,
-        empty: env("E", 0) > 0,
-        slow_watch: env("S", 0) > 0,
+/// One run of the checker.
+struct Run {
+    states: usize,
+    unique: usize,
+    depth: usize,
+    took: Duration,
+    found: Vec<(&'static str, Vec<Step>)>,
+}
+
+fn run(rules: Rules, env: Env, bounds: Bounds, check: Check) -> Run {
+    let cfg = Config { lease: 1, wait: 1, renew: 1, retry: 1, rules };
+    let begun = Instant::now();
+    let until = match check {
+        Check::Reachability => HasDiscoveries::AllOf(reachable()),
+        _ => HasDiscoveries::AnyFailures,
     };
-    let t = std::time::Instant::now();
-    let model = Protocol { cfg, env: Env::SOUND, bounds };
-    let ch = model
-        .checker()
-        .threads(2)
-        .finish_when(HasDiscoveries::AnyFailures)
-        .timeout(std::time::Duration::from_secs(env("TO", 60) as u64))
-        .spawn_bfs()
-        .join();
-    println!(
-        "states {} unique {} depth {} {:?}",
-        ch.state_count(),
-        ch.unique_state_count(),
-        ch.max_depth(),
-        t.elapsed()
-    );
-    for (name, path) in ch.discoveries() {
-        println!("{name}: {:?}", path.into_actions());
-    }
+    let model = Protocol { cfg, env, bounds, check };
+    let checker = model.checker().threads(2).finish_when(until).spawn_bfs().join();
+    let found = checker.discoveries().into_iter().map(|(name, path)| (name, path.into_actions())).collect();
+    let (states, unique, depth) = (checker.state_count(), checker.unique_state_count(), checker.max_depth());
+    Run { states, unique, depth, took: begun.elapsed(), found }
 }
 
+fn reachable() -> std::collections::BTreeSet<&'static str> {
+    ["a planned handover without a wait", "a failover", "watching shortened the wait", "fenced, then live again"].into()
+}
+
+const SMALL: Bounds =
+    Bounds { bridges: 2, time: 1, generations: 2, log: 1, restarts: 0, empty: false, resend: false, slow_watch: false };
+
+fn long() -> bool {
+    std::env::var_os("K2P_LONG").is_some()
+}
+
+/// Nothing breaks, in whole spaces of several shapes.
 #[test]
-fn table() {
-    let env = |k: &str, d: i64| std::env::var(k).ok().map_or(d, |v| v.parse().unwrap());
-    let only = std::env::var("ONLY").unwrap_or_default();
-    let all = Rules::ALL;
-    let sound = Env::SOUND;
-    let cases: Vec<(&str, Rules, Env)> = vec![
-        ("lease", Rules { lease: false, ..all }, sound),
-        ("lease_from_send", Rules { lease_from_send: false, ..all }, sound),
-        ("same_generation", Rules { same_generation: false, ..all }, sound),
-        ("claim", Rules { claim: false, ..all }, sound),
-        ("wait", Rules { wait: false, ..all }, sound),
-        ("watch_restarts", Rules { watch_restarts: false, ..all }, sound),
-        ("barrier", Rules { barrier: false, ..all }, sound),
-        ("barrier_after_wait", Rules { barrier_after_wait: false, ..all }, sound),
-        ("evict_first", Rules { evict_first: false, ..all }, sound),
-        ("release_only_live", Rules { release_only_live: false, ..all }, sound),
-        ("one_commit", Rules { one_commit: false, ..all }, sound),
-        ("release_processed", Rules { release_processed: false, ..all }, sound),
-        ("give_back_after_wait", Rules { give_back_after_wait: false, ..all }, sound),
-        ("release_as_member", Rules { release_as_member: false, ..all }, sound),
-        ("fresh_proof", Rules { fresh_proof: false, ..all }, sound),
-        ("held_shown", Rules { held_shown: false, ..all }, sound),
-        ("env rejoin_waits", all, Env { rejoin_waits: false, ..sound }),
-        ("env no_resend_outside", all, Env { no_resend_outside: false, ..sound }),
-        ("env failed_is_final", all, Env { failed_is_final: false, ..sound }),
-        ("env fenced_release", all, Env { fenced_release: false, ..sound }),
-        ("env dark_then_sample", all, Env { dark_then_sample: false, ..sound }),
-        ("env fresh_end", all, Env { fresh_end: false, ..sound }),
+fn the_promises_hold() {
+    let mut sizes = vec![
+        ("two epochs, three moments", Bounds { time: 2, ..SMALL }),
+        ("three epochs", Bounds { generations: 3, ..SMALL }),
+        ("the group empty for a while", Bounds { empty: true, generations: 3, time: 1, ..SMALL }),
+        ("slow watchers", Bounds { slow_watch: true, ..SMALL }),
+        ("a kill and restart", Bounds { restarts: 1, ..SMALL }),
+        ("commits sent again", Bounds { resend: true, ..SMALL }),
     ];
-    for (name, rules, e) in cases {
-        if !name.contains(&only) {
+    if long() {
+        sizes = vec![
+            ("three epochs, three moments", Bounds { generations: 3, time: 2, ..SMALL }),
+            ("four epochs", Bounds { generations: 4, ..SMALL }),
+            ("three bridges", Bounds { bridges: 3, ..SMALL }),
+        ];
+    }
+    for (name, bounds) in sizes {
+        if !name.contains(&std::env::var("ONLY").unwrap_or_default()) {
             continue;
         }
-        let l = env("L", 1);
-        let cfg = Config { lease: l, wait: l, renew: 1, retry: 1, rules };
-        let bounds = Bounds {
-            bridges: 2,
-            time: env("T", 2),
-            generations: env("G", 3) as i32,
-            log: env("H", 1),
-            restarts: env("R", 0) as u8,
-            empty: env("E", 0) > 0,
-            slow_watch: env("S", 0) > 0,
-        };
-        let t = std::time::Instant::now();
-        let model = Protocol { cfg, env: e, bounds };
-        let ch = model
-            .checker()
-            .threads(2)
-            .finish_when(HasDiscoveries::AnyFailures)
-            .timeout(std::time::Duration::from_secs(env("TO", 25) as u64))
-            .spawn_bfs()
-            .join();
-        println!(
-            "{name:22} states {:8} unique {:8} depth {} {:.1?}",
-            ch.state_count(),
-            ch.unique_state_count(),
-            ch.max_depth(),
-            t.elapsed()
-        );
-        for (name, path) in ch.discoveries() {
-            let a = path.into_actions();
-            println!("      {name}: {} {:?}", a.len(), a);
-        }
+        let r = run(Rules::ALL, Env::SOUND, bounds, Check::Safety);
+        println!("{name:32} {:>9} states {:>8} distinct, depth {:>2} {:>6.1?}", r.states, r.unique, r.depth, r.took);
+        assert!(r.found.is_empty(), "{name}: {:?}", r.found);
     }
+}
+
+#[test]
+fn everything_worth_having_is_reached() {
+    let r = run(Rules::ALL, Env::SOUND, Bounds { time: 2, ..SMALL }, Check::Reachability);
+    let names: Vec<_> = r.found.iter().map(|(name, _)| *name).collect();
+    for (name, steps) in &r.found {
+        println!("{name}: {} steps {steps:?}", steps.len());
+    }
+    for wanted in reachable() {
+        assert!(names.contains(&wanted), "{wanted} was not reached");
+    }
+}
+
+#[test]
+fn every_state_becomes_live_once_nothing_fails() {
+    let r = run(Rules::ALL, Env::SOUND, SMALL, Check::Liveness);
+    println!("live from each of {} states, depth {} {:.1?}", r.unique, r.depth, r.took);
+    assert!(r.found.is_empty(), "{:?}", r.found);
+}
+
+/// Each rule, and each thing that the machine relies on, taken away breaks a promise.
+#[test]
+fn each_rule_is_needed() {
+    let all = Rules::ALL;
+    let sound = Env::SOUND;
+    let two = SMALL;
+    let three = Bounds { generations: 3, ..SMALL };
+    let still = Bounds { time: 0, ..three.clone() };
+    let empty = Bounds { empty: true, ..three.clone() };
+    let cases: Vec<(&str, Rules, Env, Bounds)> = vec![
+        ("1 lease", Rules { lease: false, ..all }, sound, two.clone()),
+        ("1 lease from the send time", Rules { lease_from_send: false, ..all }, sound, two.clone()),
+        ("1 same generation", Rules { same_generation: false, ..all }, sound, empty.clone()),
+        ("3 wait", Rules { wait: false, ..all }, sound, two.clone()),
+        ("3 a new marker restarts", Rules { watch_restarts: false, ..all }, sound, Bounds { time: 2, ..two.clone() }),
+        ("4 barrier", Rules { barrier: false, ..all }, sound, two.clone()),
+        ("4 barrier after the wait", Rules { barrier_after_wait: false, ..all }, sound, two.clone()),
+        ("5 dark before released", Rules { evict_first: false, ..all }, sound, two.clone()),
+        ("5 only who was live releases", Rules { release_only_live: false, ..all }, sound, still.clone()),
+        ("5 one commit", Rules { one_commit: false, ..all }, sound, Bounds { resend: true, ..two.clone() }),
+        ("5 releases what was processed", Rules { release_processed: false, ..all }, sound, two.clone()),
+        ("5 gives back after its wait", Rules { give_back_after_wait: false, ..all }, sound, still.clone()),
+        (
+            "5 releases as a member",
+            Rules { release_as_member: false, ..all },
+            sound,
+            Bounds { generations: 4, ..empty.clone() },
+        ),
+        ("G2 H carries what was shown", Rules { held_shown: false, ..all }, sound, two.clone()),
+        ("the release is fenced", all, Env { fenced_release: false, ..sound }, three.clone()),
+        (
+            "rejoins with commits answered",
+            all,
+            Env { rejoin_waits: false, ..sound },
+            Bounds { resend: true, ..three.clone() },
+        ),
+        (
+            "no re-send outside of a generation",
+            all,
+            Env { no_resend_outside: false, ..sound },
+            Bounds { resend: true, generations: 4, ..empty.clone() },
+        ),
+        (
+            "a failed commit is not applied",
+            all,
+            Env { failed_is_final: false, ..sound },
+            Bounds { resend: true, ..two.clone() },
+        ),
+        (
+            "dark before the position is read",
+            all,
+            Env { dark_then_sample: false, ..sound },
+            Bounds { time: 0, ..two.clone() },
+        ),
+        ("an end of this assignment", all, Env { fresh_end: false, ..sound }, still.clone()),
+    ];
+    let mut holding = Vec::new();
+    for (name, rules, env, bounds) in cases {
+        if !name.contains(&std::env::var("ONLY").unwrap_or_default()) {
+            continue;
+        }
+        let r = run(rules, env, bounds, Check::Safety);
+        let Some((broken, steps)) = r.found.first() else {
+            println!("{name:36} HOLDS in {} states {:.1?}", r.unique, r.took);
+            holding.push(name);
+            continue;
+        };
+        println!("{name:36} {broken} {:>2} steps, {} states {:.1?}: {steps:?}", steps.len(), r.unique, r.took);
+    }
+    assert!(holding.is_empty(), "taken away without a violation: {holding:?}");
 }

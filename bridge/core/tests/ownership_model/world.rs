@@ -17,8 +17,8 @@ pub(crate) struct Env {
     /// A member that has let its partitions go rejoins only when its commits are
     /// answered; otherwise it sends them again under its new generation.
     pub(crate) rejoin_waits: bool,
-    /// A commit that was sent inside of a generation is not sent again outside of any
-    /// (generation -1 is accepted by an empty group).
+    /// A commit that the coordinator may have taken already, or a release, is not sent
+    /// (again) outside of any generation: an empty group accepts that. Others may be.
     pub(crate) no_resend_outside: bool,
     /// A commit that was answered with an error is not applied afterwards.
     pub(crate) failed_is_final: bool,
@@ -57,6 +57,9 @@ pub(crate) struct Bounds {
     pub(crate) restarts: u8,
     /// The group may be empty for a while.
     pub(crate) empty: bool,
+    /// An accepted commit may be sent again and again. It changes nothing where a
+    /// commit cannot outlive its generation and is the only one.
+    pub(crate) resend: bool,
     /// The watcher's answers may be delayed.
     pub(crate) slow_watch: bool,
 }
@@ -67,6 +70,8 @@ pub(crate) struct Flying {
     pub(crate) commit: Commit,
     /// The client's generation when it was sent.
     pub(crate) generation: i32,
+    /// The coordinator has taken it, and its answer was lost: the client sends it again.
+    pub(crate) applied: bool,
     /// The coordinator's answer, on its way back.
     pub(crate) answer: Option<bool>,
 }
@@ -165,6 +170,8 @@ pub(crate) enum Step {
     Lost(usize),
     /// A commit reaches the coordinator.
     Arrive(usize, usize),
+    /// The same, but the answer is lost and the client sends it again.
+    Apply(usize, usize),
     /// Its answer reaches the bridge.
     Answer(usize, usize),
     /// It is lost, or refused, or timed out: the bridge is told that it failed.
@@ -233,6 +240,55 @@ impl World {
         }
     }
 
+    /// Does the partition become live when nothing fails any more? Plays the fault-free
+    /// continuation, in which everybody does what is due, for `moments`.
+    pub(crate) fn settles(&self, cfg: &Config, env: Env, moments: i64) -> bool {
+        let mut w = self.clone();
+        for _ in 0..moments {
+            for _ in 0..4 {
+                w.settle(cfg, env);
+            }
+            if w.owner.is_some_and(|o| w.bridges[o].scrapeable(w.now)) {
+                return true;
+            }
+            w.take(Step::Time, cfg, env);
+        }
+        false
+    }
+
+    fn settle(&mut self, cfg: &Config, env: Env) {
+        for b in 0..self.bridges.len() {
+            while let Some(flying) = self.bridges[b].flying.first() {
+                let step = match flying.answer {
+                    Some(_) => Step::Answer(b, 0),
+                    None if self.accepts(b, self.stamp(b, flying, env), &flying.commit, env) => Step::Arrive(b, 0),
+                    None => Step::Fail(b, 0),
+                };
+                self.take(step, cfg, env);
+                if self.bridges[b].flying.len() == 1 && matches!(step, Step::Answer(..) | Step::Fail(..)) {
+                    break;
+                }
+            }
+            if self.bridges[b].machine.state(&TP) == State::Draining {
+                self.take(Step::RevokeDone(b), cfg, env);
+            }
+            if self.bridges[b].owns() && !self.members[b] {
+                self.take(Step::Lost(b), cfg, env);
+            }
+        }
+        let served = self.owner.is_some_and(|o| self.members[o] && self.bridges[o].owns());
+        if !served && let Some(to) = (0..self.bridges.len()).find(|b| self.eligible(*b, env)) {
+            self.take(Step::Rebalance { to }, cfg, env);
+        }
+        for b in 0..self.bridges.len() {
+            self.take(if self.bridges[b].watch.is_some() { Step::WatchArrive(b) } else { Step::Watch(b) }, cfg, env);
+            while self.bridges[b].owns() && self.bridges[b].position < self.end {
+                self.take(Step::Process(b), cfg, env);
+            }
+            self.take(Step::Tick(b), cfg, env);
+        }
+    }
+
     fn coordinator_steps(&self, bounds: &Bounds, env: Env, out: &mut Vec<Step>) {
         if self.generation >= bounds.generations {
             return;
@@ -281,11 +337,14 @@ impl World {
             // Arriving only to be refused is failing.
             if self.accepts(b, self.stamp(b, flying, env), &flying.commit, env) {
                 out.push(Step::Arrive(b, i));
+                if bounds.resend {
+                    out.push(Step::Apply(b, i));
+                }
             }
         }
         match &bridge.watch {
             Some(_) => out.push(Step::WatchArrive(b)),
-            None if self.worth_a_look(bridge) => {
+            None if self.worth_a_look(bridge, bounds) => {
                 out.push(if bounds.slow_watch { Step::WatchRead(b) } else { Step::Watch(b) });
             }
             None => {}
@@ -310,13 +369,13 @@ impl World {
 
     /// Would the watcher's look change anything? For who owns nothing: a held marker not
     /// seen yet. For an owner: a foreign marker, or its own after a fence.
-    fn worth_a_look(&self, bridge: &Bridge) -> bool {
+    fn worth_a_look(&self, bridge: &Bridge, bounds: &Bounds) -> bool {
         let seen = bridge.machine.watch().get(&TP).is_some_and(|(found, _)| *found == self.found);
         if seen || !self.found.is_held() {
             return false;
         }
         let own = self.found.marker().is_some_and(|m| m.incarnation == bridge.incarnation);
-        !bridge.owns() || !own || bridge.machine.state(&TP) == State::Fenced
+        !bridge.owns() || !own || bounds.resend || bridge.machine.state(&TP) == State::Fenced
     }
 
     /// Takes a step; `None` if it leads nowhere.
@@ -333,7 +392,8 @@ impl World {
                 self.bridge(b).generation = -1;
                 self.event(b, Event::Revoked { partitions: vec![TP.clone()], lost: true }, env);
             }
-            Step::Arrive(b, i) => self.arrive(b, i, env),
+            Step::Arrive(b, i) => self.arrive(b, i, env, true),
+            Step::Apply(b, i) => self.arrive(b, i, env, false),
             Step::Answer(b, i) => self.answer(b, i, env),
             Step::Fail(b, i) => self.fail(b, i, env),
             Step::Orphan(i) => {
@@ -396,6 +456,7 @@ impl World {
     fn assign(&mut self, b: usize, env: Env) {
         let bridge = self.bridge(b);
         bridge.position = 0;
+        bridge.lease = i64::MIN;
         if env.fresh_end {
             bridge.end_read = None;
         }
@@ -406,7 +467,8 @@ impl World {
         self.event(b, Event::Tick { generation }, env);
         let assignment = Assignment { tp: TP.clone(), found, start: 0, partitions: 1, topic_id: PEER.clone() };
         self.event(b, Event::Assigned(vec![assignment]), env);
-        self.seen.shortened |= held && self.bridges[b].machine.wait_until(&TP) == Some(self.now);
+        let over = self.bridges[b].machine.wait_until(&TP).is_some_and(|until| until <= self.now);
+        self.seen.shortened |= held && over;
     }
 
     /// As the caller does it: dark, then the position, then the event.
@@ -414,6 +476,8 @@ impl World {
         if env.dark_then_sample {
             self.sample(b, env);
         }
+        let generation = self.bridges[b].generation;
+        self.event(b, Event::Generation(generation), env);
         self.event(b, Event::Revoked { partitions: vec![TP.clone()], lost: false }, env);
     }
 
@@ -422,19 +486,22 @@ impl World {
         self.event(b, Event::Progress(TP.clone(), Progress { position, low_water: 0 }), env);
     }
 
-    fn arrive(&mut self, b: usize, i: usize, env: Env) {
+    fn arrive(&mut self, b: usize, i: usize, env: Env, answered: bool) {
         let flying = &self.bridges[b].flying[i];
         let generation = self.stamp(b, flying, env);
         let commit = flying.commit.clone();
         let accepted = self.accept(b, generation, &commit, env);
-        self.bridge(b).flying[i].answer = Some(accepted);
+        let flying = &mut self.bridge(b).flying[i];
+        flying.applied = true;
+        flying.answer = answered.then_some(accepted);
     }
 
     /// The generation that a commit carries when it arrives: that of its first sending,
     /// or, sent again, the one of that moment.
     fn stamp(&self, b: usize, flying: &Flying, env: Env) -> i32 {
         let now = self.bridges[b].generation;
-        let again = if now < 0 { !env.no_resend_outside } else { !env.rejoin_waits };
+        let first = !flying.applied && !flying.commit.release;
+        let again = if now < 0 { first || !env.no_resend_outside } else { !env.rejoin_waits };
         if again { now } else { flying.generation }
     }
 
@@ -501,7 +568,7 @@ impl World {
         }
         match action {
             Action::Expose { visible, .. } => bridge.visible = visible,
-            Action::Lease { until, .. } => bridge.lease = until,
+            Action::Lease { until, .. } => bridge.lease = bridge.lease.max(until),
             Action::Commit(mut commit) => {
                 let broken = commit.entries.iter().any(|e| match e.marker.kind {
                     MarkerKind::Held => e.offset > shown.max(bridge.inherited),
@@ -519,7 +586,7 @@ impl World {
                     }
                 }
                 let generation = bridge.generation;
-                bridge.flying.push(Flying { commit, generation, answer: None });
+                bridge.flying.push(Flying { commit, generation, applied: false, answer: None });
                 if broken {
                     self.broken = Some(Broken::G2);
                 }
@@ -541,7 +608,9 @@ impl World {
         }
         for b in 0..self.bridges.len() {
             let bridge = self.bridge(b);
-            if bridge.lease <= now && cfg.rules.lease {
+            if !cfg.rules.lease {
+                bridge.lease = i64::MAX;
+            } else if bridge.lease <= now {
                 bridge.lease = i64::MIN;
             }
             if !bridge.owns() {
