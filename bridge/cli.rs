@@ -8,34 +8,34 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// whole metric dumps through Kafka, the bridge exposes them.
 #[derive(Debug, Parser)]
 #[command(name = "kafka2prom", version, max_term_width = 100, disable_help_subcommand = true)]
-pub struct Cli {
+pub(crate) struct Cli {
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
     #[command(flatten)]
-    pub log: LogArgs,
+    pub(crate) log: LogArgs,
 }
 
 /// What every command that runs for a while logs, and how.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Logs and telemetry")]
-pub struct LogArgs {
+pub(crate) struct LogArgs {
     /// error, warn, info, debug, trace, or a filter like `info,k2p_server=debug`.
     #[arg(long = "log.level", global = true, value_name = "LEVEL", default_value = "info")]
-    pub level: String,
+    pub(crate) level: String,
     /// How log lines are written, on stderr.
     #[arg(long = "log.format", global = true, value_enum, default_value_t = LogFormat::Logfmt)]
-    pub format: LogFormat,
+    pub(crate) format: LogFormat,
     /// Sends traces, logs and own metrics to this OTLP endpoint, e.g.
     /// `http://127.0.0.1:4318` (http) or `http://127.0.0.1:4317` (grpc).
     #[arg(long = "otel.endpoint", global = true, value_name = "URL")]
-    pub otel_endpoint: Option<String>,
+    pub(crate) otel_endpoint: Option<String>,
     /// How OTLP is spoken.
     #[arg(long = "otel.protocol", global = true, value_enum, default_value_t = OtelProtocol::Http)]
-    pub otel_protocol: OtelProtocol,
+    pub(crate) otel_protocol: OtelProtocol,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// `ts=… level=… msg=…`
     Logfmt,
     /// One JSON object a line.
@@ -43,7 +43,7 @@ pub enum LogFormat {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum OtelProtocol {
+pub(crate) enum OtelProtocol {
     /// Protobuf over HTTP.
     Http,
     /// gRPC.
@@ -51,7 +51,7 @@ pub enum OtelProtocol {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Runs a bridge: consumes dumps from Kafka and answers scrapes.
     ///
     /// Example: kafka2prom serve --kafka.brokers kafka:9092 --kafka.group kafka2prom --kafka.topic k2p.metrics
@@ -89,111 +89,111 @@ pub enum Command {
 /// How Kafka is reached; shared by the commands that need it.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Kafka")]
-pub struct KafkaArgs {
+pub(crate) struct KafkaArgs {
     /// Brokers to begin with.
     #[arg(long = "kafka.brokers", value_name = "HOST:PORT[,…]")]
-    pub brokers: Option<String>,
+    pub(crate) brokers: Option<String>,
     /// A librdkafka property, e.g. `security.protocol=SASL_SSL`; repeatable.
     #[arg(long = "kafka.property", value_name = "NAME=VALUE")]
-    pub properties: Vec<String>,
+    pub(crate) properties: Vec<String>,
 }
 
 #[derive(Debug, Clone, Args)]
-pub struct ServeArgs {
+pub(crate) struct ServeArgs {
     /// The configuration file; flags win over what it says.
     #[arg(long = "config.file", value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
-    pub kafka: KafkaArgs,
+    pub(crate) kafka: KafkaArgs,
     /// The consumer group that the bridges share.
     #[arg(long = "kafka.group", value_name = "GROUP", help_heading = "Kafka")]
-    pub group: Option<String>,
+    pub(crate) group: Option<String>,
     /// A topic to consume; repeatable.
     #[arg(long = "kafka.topic", value_name = "NAME[:metrics]", help_heading = "Kafka")]
-    pub topics: Vec<String>,
+    pub(crate) topics: Vec<String>,
     /// Where to listen; port 0 lets the system choose.
     #[arg(long = "web.listen-address", value_name = "HOST:PORT", help_heading = "Web")]
-    pub listen: Option<String>,
+    pub(crate) listen: Option<String>,
     /// Where the other bridges reach this one (default: the listen address, where that names a host).
     #[arg(long = "web.advertise-address", value_name = "HOST:PORT", help_heading = "Web")]
-    pub advertise: Option<String>,
+    pub(crate) advertise: Option<String>,
     /// Where Prometheus reaches the bridges as one, e.g. a service in front of all of them.
     #[arg(long = "web.external-address", value_name = "HOST:PORT", help_heading = "Web")]
-    pub external: Option<String>,
+    pub(crate) external: Option<String>,
     /// How a request for a partition of another bridge is answered: proxy or redirect.
     #[arg(long = "web.route", value_name = "HOW", help_heading = "Web")]
-    pub route: Option<String>,
+    pub(crate) route: Option<String>,
     /// Allows DELETE and PUT under /api/v1 and the drain by HTTP.
     #[arg(long = "web.enable-admin-api", help_heading = "Web")]
-    pub admin: bool,
+    pub(crate) admin: bool,
 }
 
 #[derive(Debug, Clone, Args)]
-pub struct AgentArgs {
+pub(crate) struct AgentArgs {
     /// The configuration file; flags win over what it says.
     #[arg(long = "config.file", value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
-    pub kafka: KafkaArgs,
+    pub(crate) kafka: KafkaArgs,
     /// The topic to produce to.
     #[arg(long = "kafka.topic", value_name = "NAME", help_heading = "Kafka")]
-    pub topic: Option<String>,
+    pub(crate) topic: Option<String>,
     /// A target to scrape, with labels of its own if need be; repeatable.
     #[arg(long = "scrape", value_name = "URL[;LABEL=VALUE,…]", help_heading = "Sources")]
-    pub scrape: Vec<String>,
+    pub(crate) scrape: Vec<String>,
     /// A dump file to pick up whenever it changes; repeatable.
     #[arg(long = "file", value_name = "PATH[;LABEL=VALUE,…]", help_heading = "Sources")]
-    pub files: Vec<String>,
+    pub(crate) files: Vec<String>,
     /// A label of every origin of this agent; repeatable.
     #[arg(long = "label", value_name = "NAME=VALUE", help_heading = "Sources")]
-    pub labels: Vec<String>,
+    pub(crate) labels: Vec<String>,
     /// How often targets are scraped.
     #[arg(long = "interval", value_name = "DURATION", help_heading = "Sources")]
-    pub interval: Option<String>,
+    pub(crate) interval: Option<String>,
     /// Where the agent's own /metrics are served.
     #[arg(long = "web.listen-address", value_name = "HOST:PORT", help_heading = "Web")]
-    pub listen: Option<String>,
+    pub(crate) listen: Option<String>,
 }
 
 #[derive(Debug, Clone, Args)]
-pub struct DemoArgs {
+pub(crate) struct DemoArgs {
     /// Uses this Kafka instead of the in-process one.
     #[arg(long, value_name = "HOST:PORT[,…]")]
-    pub brokers: Option<String>,
+    pub(crate) brokers: Option<String>,
     /// Adds a real exporter of yours; repeatable.
     #[arg(long, value_name = "URL")]
-    pub scrape: Vec<String>,
+    pub(crate) scrape: Vec<String>,
     /// Ports of the two bridges; 0 lets the system choose.
     #[arg(long, value_name = "PORT", num_args = 2, default_values_t = [9527, 9528])]
-    pub ports: Vec<u16>,
+    pub(crate) ports: Vec<u16>,
     /// Seed of the simulated clusters.
     #[arg(long, value_name = "N", default_value_t = 1)]
-    pub seed: u64,
+    pub(crate) seed: u64,
 }
 
 #[derive(Debug, Clone, Args)]
-pub struct TopicsArgs {
+pub(crate) struct TopicsArgs {
     #[command(flatten)]
-    pub kafka: KafkaArgs,
+    pub(crate) kafka: KafkaArgs,
     /// The topic of dumps.
     #[arg(long = "kafka.topic", value_name = "NAME", default_value = "k2p.metrics", help_heading = "Kafka")]
-    pub topic: String,
+    pub(crate) topic: String,
     /// The dead-letter topic; empty for none.
     #[arg(long, value_name = "NAME", default_value = "k2p.deadletter")]
-    pub deadletter: String,
+    pub(crate) deadletter: String,
     /// The topic of snapshots and catalogues; empty for none.
     #[arg(long, value_name = "NAME", default_value = "k2p.state")]
-    pub state: String,
+    pub(crate) state: String,
     /// Partitions of the topic of dumps.
     #[arg(long, value_name = "N", default_value_t = 8)]
-    pub partitions: i32,
+    pub(crate) partitions: i32,
     /// Replicas of each partition; 0 takes the cluster's default.
     #[arg(long, value_name = "N", default_value_t = 0)]
-    pub replicas: i32,
+    pub(crate) replicas: i32,
 }
 
 #[derive(Debug, Subcommand)]
-pub enum TopicsCommand {
+pub(crate) enum TopicsCommand {
     /// Creates what is missing, then checks.
     Create(TopicsArgs),
     /// Checks partitions, replication, retention and clean-up of existing topics.
@@ -201,7 +201,7 @@ pub enum TopicsCommand {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum CheckCommand {
+pub(crate) enum CheckCommand {
     /// Reads a configuration file and reports everything that is wrong with it.
     Config {
         /// The file.
@@ -212,37 +212,37 @@ pub enum CheckCommand {
 }
 
 #[derive(Debug, Clone, Args)]
-pub struct CheckKafkaArgs {
+pub(crate) struct CheckKafkaArgs {
     #[command(flatten)]
-    pub kafka: KafkaArgs,
+    pub(crate) kafka: KafkaArgs,
     /// The topic of dumps.
     #[arg(long = "kafka.topic", value_name = "NAME", default_value = "k2p.metrics", help_heading = "Kafka")]
-    pub topic: String,
+    pub(crate) topic: String,
     /// A consumer group to try commits with; must not be in use.
     #[arg(long = "kafka.group", value_name = "GROUP", default_value = "kafka2prom-check", help_heading = "Kafka")]
-    pub group: String,
+    pub(crate) group: String,
 }
 
 #[derive(Debug, Clone, Args)]
-pub struct DecodeArgs {
+pub(crate) struct DecodeArgs {
     /// The record value; `-` reads stdin.
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
     /// Refuses the whole at the first fault.
     #[arg(long)]
-    pub strict: bool,
+    pub(crate) strict: bool,
     /// The header content-type (default: found out from the bytes).
     #[arg(long = "content-type", value_name = "TYPE")]
-    pub content_type: Option<String>,
+    pub(crate) content_type: Option<String>,
     /// The header content-encoding: gzip, zstd, snappy.
     #[arg(long = "content-encoding", value_name = "ENCODING")]
-    pub content_encoding: Option<String>,
+    pub(crate) content_encoding: Option<String>,
     /// What is printed.
     #[arg(long, value_enum, default_value_t = DecodeOutput::Report)]
-    pub output: DecodeOutput,
+    pub(crate) output: DecodeOutput,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum DecodeOutput {
+pub(crate) enum DecodeOutput {
     /// For people.
     Report,
     /// The report as JSON.
@@ -252,25 +252,25 @@ pub enum DecodeOutput {
 }
 
 #[derive(Debug, Clone, Args)]
-pub struct ExplainArgs {
+pub(crate) struct ExplainArgs {
     /// The origin's key: its labels.
-    pub origin: String,
+    pub(crate) origin: String,
     /// A metric of it.
-    pub metric: Option<String>,
+    pub(crate) metric: Option<String>,
     /// A bridge of the group.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9527")]
-    pub bridge: String,
+    pub(crate) bridge: String,
 }
 
 #[derive(Debug, Clone, Args)]
-pub struct MetricsArgs {
+pub(crate) struct MetricsArgs {
     /// markdown or json.
     #[arg(long, value_enum, default_value_t = CatalogueFormat::Markdown)]
-    pub format: CatalogueFormat,
+    pub(crate) format: CatalogueFormat,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum CatalogueFormat {
+pub(crate) enum CatalogueFormat {
     /// A table.
     Markdown,
     /// A list of objects.

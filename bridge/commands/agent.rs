@@ -6,7 +6,7 @@ use super::process;
 use super::{Done, Failure};
 use crate::cli::{AgentArgs, LogArgs};
 
-pub fn run(args: &AgentArgs, log: &LogArgs) -> Done {
+pub(crate) fn run(args: &AgentArgs, log: &LogArgs) -> Done {
     let config = load(args).map_err(Failure::Usage)?;
     let runtime = process::tokio_runtime()?;
     runtime.block_on(async {

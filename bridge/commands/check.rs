@@ -5,7 +5,7 @@ use k2p_server::config::Flags;
 use super::{Done, Failure, kafka_config, serve};
 use crate::cli::{CheckCommand, CheckKafkaArgs};
 
-pub fn run(command: &CheckCommand) -> Done {
+pub(crate) fn run(command: &CheckCommand) -> Done {
     match command {
         CheckCommand::Config { file } => {
             let config = serve::load(Some(file), &Flags::default()).map_err(Failure::Usage)?;

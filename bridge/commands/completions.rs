@@ -4,7 +4,7 @@ use clap::CommandFactory;
 use super::Done;
 use crate::cli::Cli;
 
-pub fn run(shell: clap_complete::Shell) -> Done {
+pub(crate) fn run(shell: clap_complete::Shell) -> Done {
     clap_complete::generate(shell, &mut Cli::command(), "kafka2prom", &mut std::io::stdout());
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::cli::{DecodeArgs, DecodeOutput};
 /// More than any record: what is larger was no record value.
 const MAX_BYTES: u64 = 1 << 30;
 
-pub fn run(args: &DecodeArgs) -> Done {
+pub(crate) fn run(args: &DecodeArgs) -> Done {
     let value = read(&args.file)?;
     let options = DecodeOptions {
         content_type: args.content_type.as_deref(),

@@ -12,7 +12,7 @@ use crate::cli::ExplainArgs;
 const MAX_BYTES: usize = 1 << 20;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-pub fn run(args: &ExplainArgs) -> Done {
+pub(crate) fn run(args: &ExplainArgs) -> Done {
     let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     let mut url = format!("{}/api/v1/explain?origin={}", args.bridge.trim_end_matches('/'), encode(&args.origin));
     if let Some(metric) = &args.metric {

@@ -5,11 +5,11 @@ use super::Done;
 use crate::cli::{CatalogueFormat, MetricsArgs};
 
 /// Every metric of the program.
-pub fn catalogue() -> Catalogue {
+pub(crate) fn catalogue() -> Catalogue {
     Catalogue(vec![RUNTIME_METRICS, k2p_server::metrics::SERVER_METRICS, k2p_agent::AGENT_METRICS])
 }
 
-pub fn run(args: &MetricsArgs) -> Done {
+pub(crate) fn run(args: &MetricsArgs) -> Done {
     match args.format {
         CatalogueFormat::Markdown => print!("{}", catalogue().render_markdown()),
         CatalogueFormat::Json => println!("{:#}", catalogue().to_json()),

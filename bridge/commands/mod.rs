@@ -1,21 +1,21 @@
 //! One module per command: reads its arguments, composes the crates, prints.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the command line's output")]
 
-pub mod agent;
-pub mod check;
-pub mod completions;
-pub mod decode;
-pub mod explain;
-pub mod metrics;
-pub mod process;
-pub mod serve;
-pub mod topics;
+pub(crate) mod agent;
+pub(crate) mod check;
+pub(crate) mod completions;
+pub(crate) mod decode;
+pub(crate) mod explain;
+pub(crate) mod metrics;
+pub(crate) mod process;
+pub(crate) mod serve;
+pub(crate) mod topics;
 
 use std::fmt::Display;
 
 /// How a command ends when it does not end well. Exit codes as in design §5.
 #[derive(Debug)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// What was checked does not hold, or could not be done: 1.
     Failed(String),
     /// The same, and everything was said already: 1.
@@ -26,12 +26,12 @@ pub enum Failure {
 
 impl Failure {
     /// What could not be done, and why.
-    pub fn failed(what: impl Display) -> Failure {
+    pub(crate) fn failed(what: impl Display) -> Failure {
         Failure::Failed(what.to_string())
     }
 
     /// Tells the person at the terminal.
-    pub fn print(&self) {
+    pub(crate) fn print(&self) {
         match self {
             Failure::Failed(what) => eprintln!("kafka2prom: {what}"),
             Failure::Silent => {}
@@ -45,10 +45,10 @@ impl Failure {
 }
 
 /// What a command returns.
-pub type Done = Result<(), Failure>;
+pub(crate) type Done = Result<(), Failure>;
 
 /// The Kafka settings of a command that has flags only.
-pub fn kafka_config(
+pub(crate) fn kafka_config(
     args: &crate::cli::KafkaArgs,
     group: Option<&str>,
 ) -> Result<k2p_runtime::kafka::KafkaConfig, Failure> {

@@ -11,24 +11,24 @@ use super::Failure;
 use crate::cli::{LogArgs, LogFormat, OtelProtocol};
 
 /// The version that the binary says it is.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The commit that it was built from, where the build says so.
-pub const REVISION: &str = match option_env!("K2P_REVISION") {
+pub(crate) const REVISION: &str = match option_env!("K2P_REVISION") {
     Some(revision) => revision,
     None => "unknown",
 };
 
 /// A process that serves: its registry, its switch, its telemetry.
-pub struct Process {
-    pub registry: Registry,
-    pub runtime: RuntimeMetrics,
-    pub shutdown: Shutdown,
+pub(crate) struct Process {
+    pub(crate) registry: Registry,
+    pub(crate) runtime: RuntimeMetrics,
+    pub(crate) shutdown: Shutdown,
     /// Dropped last: it sends what is still to be sent.
-    pub telemetry: TelemetryGuard,
+    _telemetry: TelemetryGuard,
 }
 
 /// The async runtime of a long-lived command.
-pub fn tokio_runtime() -> Result<tokio::runtime::Runtime, Failure> {
+pub(crate) fn tokio_runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -36,7 +36,7 @@ pub fn tokio_runtime() -> Result<tokio::runtime::Runtime, Failure> {
 }
 
 /// Begins a process; to be called inside the runtime.
-pub fn begin(log: &LogArgs, service: &str) -> Result<Process, Failure> {
+pub(crate) fn begin(log: &LogArgs, service: &str) -> Result<Process, Failure> {
     let registry = Registry::new();
     let runtime = RuntimeMetrics::new(&registry, VERSION, REVISION).map_err(Failure::failed)?;
     let config = TelemetryConfig {
@@ -61,7 +61,7 @@ pub fn begin(log: &LogArgs, service: &str) -> Result<Process, Failure> {
         telemetry::init(&config, &registry, &runtime.telemetry).map_err(|e| Failure::Usage(vec![e.to_string()]))?;
     let shutdown = Shutdown::new();
     shutdown.on_signals(impatient).map_err(Failure::failed)?;
-    Ok(Process { registry, runtime, shutdown, telemetry })
+    Ok(Process { registry, runtime, shutdown, _telemetry: telemetry })
 }
 
 /// A second signal ends the process at once; its partitions' successors wait out the
@@ -73,6 +73,6 @@ fn impatient() {
 
 /// Ends a process whose consumer thread has stalled: what supervises it starts a new one.
 #[allow(clippy::exit, reason = "the binary decides how a process ends")]
-pub fn stalled() -> Arc<dyn Fn() + Send + Sync> {
+pub(crate) fn stalled() -> Arc<dyn Fn() + Send + Sync> {
     Arc::new(|| std::process::exit(70))
 }

@@ -12,7 +12,7 @@ use super::process::{self, REVISION, VERSION};
 use super::{Done, Failure};
 use crate::cli::{LogArgs, ServeArgs};
 
-pub fn run(args: &ServeArgs, log: &LogArgs) -> Done {
+pub(crate) fn run(args: &ServeArgs, log: &LogArgs) -> Done {
     let flags = flags(args);
     let config = load(args.config.as_deref(), &flags).map_err(Failure::Usage)?;
     let runtime = process::tokio_runtime()?;
@@ -38,7 +38,7 @@ pub fn run(args: &ServeArgs, log: &LogArgs) -> Done {
 }
 
 /// Binds the web listener.
-pub async fn listen(address: &str) -> Result<TcpListener, Failure> {
+pub(crate) async fn listen(address: &str) -> Result<TcpListener, Failure> {
     let address = if address.starts_with(':') { format!("0.0.0.0{address}") } else { address.to_owned() };
     TcpListener::bind(&address).await.map_err(|e| {
         Failure::failed(format_args!("cannot listen on {address}: {e}; choose another --web.listen-address"))
@@ -46,7 +46,7 @@ pub async fn listen(address: &str) -> Result<TcpListener, Failure> {
 }
 
 /// File and flags together; every fault of both at once.
-pub fn load(path: Option<&Path>, flags: &Flags) -> Result<Config, Vec<String>> {
+pub(crate) fn load(path: Option<&Path>, flags: &Flags) -> Result<Config, Vec<String>> {
     let document = match path {
         Some(path) => Document::load(path),
         None => Document::parse("", "", &|_| None, &|_| Err(std::io::ErrorKind::NotFound.into())),

@@ -4,7 +4,7 @@ use k2p_server::topics::{Purpose, TopicSpec, Topics};
 use super::{Done, Failure, kafka_config, process};
 use crate::cli::{TopicsArgs, TopicsCommand};
 
-pub fn run(command: &TopicsCommand) -> Done {
+pub(crate) fn run(command: &TopicsCommand) -> Done {
     let (args, create) = match command {
         TopicsCommand::Create(args) => (args, true),
         TopicsCommand::Check(args) => (args, false),

@@ -23,17 +23,17 @@ const MOCK_TIMERS: &str = "kafka: {properties: {session.timeout.ms: \"2000\", he
      ownership: {lease: 4s, wait: 5s}\n";
 
 /// One bridge.
-pub struct Bridge {
+pub(crate) struct Bridge {
     /// `a`, `b`.
-    pub name: String,
+    pub(crate) name: String,
     /// `http://HOST:PORT/`
-    pub url: String,
+    pub(crate) url: String,
     port: u16,
     child: Child,
 }
 
 /// Both.
-pub struct Bridges {
+pub(crate) struct Bridges {
     brokers: String,
     directory: tempfile::TempDir,
     all: Vec<Bridge>,
@@ -41,7 +41,7 @@ pub struct Bridges {
 
 impl Bridges {
     /// Starts one bridge per port and waits until each listens.
-    pub async fn start(brokers: &str, mock: bool, ports: &[u16]) -> Result<Bridges, Failure> {
+    pub(crate) async fn start(brokers: &str, mock: bool, ports: &[u16]) -> Result<Bridges, Failure> {
         let directory = tempfile::tempdir().map_err(Failure::failed)?;
         let config = if mock { MOCK_TIMERS } else { "" };
         std::fs::write(directory.path().join("bridge.yaml"), config).map_err(Failure::failed)?;
@@ -54,7 +54,7 @@ impl Bridges {
     }
 
     /// All of them.
-    pub fn all(&self) -> impl Iterator<Item = &Bridge> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Bridge> {
         self.all.iter()
     }
 
@@ -76,7 +76,7 @@ impl Bridges {
     }
 
     /// Waits until every bridge is ready, so that the first scrape shows something.
-    pub async fn until_live(&self, shutdown: &Shutdown, longest: Duration) {
+    pub(crate) async fn until_live(&self, shutdown: &Shutdown, longest: Duration) {
         let Ok(client) = HttpClient::new(&ClientConfig::default()) else { return };
         let deadline = tokio::time::Instant::now() + longest;
         while tokio::time::Instant::now() < deadline && !shutdown.is_triggered() {
@@ -94,7 +94,7 @@ impl Bridges {
     }
 
     /// Kills the first bridge as kill -9 does.
-    pub fn kill_first(&mut self) -> String {
+    pub(crate) fn kill_first(&mut self) -> String {
         let Some(bridge) = self.all.first_mut() else { return String::new() };
         match bridge.child.start_kill() {
             Ok(()) => format!(
@@ -107,7 +107,7 @@ impl Bridges {
     }
 
     /// Starts the first bridge again, on its port.
-    pub async fn start_first(&mut self) -> Result<String, Failure> {
+    pub(crate) async fn start_first(&mut self) -> Result<String, Failure> {
         let Some(bridge) = self.all.first_mut() else { return Ok(String::new()) };
         if matches!(bridge.child.try_wait(), Ok(None)) {
             return Ok(format!("bridge {} is running; k and Enter kills it.\n", bridge.name));
@@ -120,7 +120,7 @@ impl Bridges {
     }
 
     /// Ends all of them in order, and at once what does not end in time.
-    pub async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         for bridge in &self.all {
             if let Some(pid) = bridge.child.id() {
                 terminate(pid);
