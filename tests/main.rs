@@ -6,6 +6,7 @@
 mod house;
 mod it_decode;
 mod it_dumps;
+mod it_handover;
 mod it_prometheus;
 mod support;
 mod support_tests;
