@@ -7,6 +7,8 @@ mod house;
 mod it_decode;
 mod it_dumps;
 mod it_handover;
+mod it_limits;
+mod it_policy;
 mod it_prometheus;
 mod support;
 mod support_tests;
