@@ -16,7 +16,7 @@ use k2p_runtime::shutdown::Shutdown;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 
 use super::ffi;
 
@@ -156,28 +156,16 @@ impl Side {
         if by_time.count() == 0 {
             return starts;
         }
+        // The ends first: a record that is produced between the two answers is then found
+        // by its time, or lies behind the end that reading begins at. The other way
+        // round it would be passed over.
+        let wanted: Vec<Tp> = by_time.elements().iter().map(|e| Tp::new(e.topic(), e.partition())).collect();
+        let ends: BTreeMap<Tp, Option<i64>> = ends(&self.client, &wanted).into_iter().collect();
         match self.client.offsets_for_times(by_time, TIMEOUT) {
-            Ok(found) => self.by_time(&found, &mut starts),
+            Ok(found) => starts.extend(by_time_or_end(&found, &ends)),
             Err(error) => tracing::warn!(%error, "no offsets by time: reading these partitions from their beginning"),
         }
         starts
-    }
-
-    fn by_time(&self, found: &TopicPartitionList, starts: &mut BTreeMap<Tp, Start>) {
-        for elem in found.elements() {
-            let tp = Tp::new(elem.topic(), elem.partition());
-            let start = match elem.offset() {
-                Offset::Offset(offset) if elem.error().is_ok() => Start::At(offset),
-                // Nothing is younger than `rewind`: begin at the end.
-                Offset::End => self.end_of(&tp).map_or(Start::Beginning, Start::At),
-                _ => Start::Beginning,
-            };
-            starts.insert(tp, start);
-        }
-    }
-
-    fn end_of(&self, tp: &Tp) -> Option<i64> {
-        ends(&self.client, std::slice::from_ref(tp)).into_iter().next().and_then(|(_, end)| end)
     }
 
     /// Waits for the threads after the shutdown.
@@ -188,6 +176,20 @@ impl Side {
             }
         }
     }
+}
+
+/// Where the answer by time says; at the end where nothing is young enough.
+fn by_time_or_end(found: &TopicPartitionList, ends: &BTreeMap<Tp, Option<i64>>) -> Vec<(Tp, Start)> {
+    let start = |elem: &TopicPartitionListElem<'_>| {
+        let tp = Tp::new(elem.topic(), elem.partition());
+        let start = match elem.offset() {
+            Offset::Offset(offset) if elem.error().is_ok() => Start::At(offset),
+            Offset::End => ends.get(&tp).copied().flatten().map_or(Start::Beginning, Start::At),
+            _ => Start::Beginning,
+        };
+        (tp, start)
+    };
+    found.elements().iter().map(start).collect()
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
