@@ -25,7 +25,6 @@ const RELEASE: Duration = Duration::from_secs(2);
 
 pub(super) fn assign(owner: &mut Owner, consumer: &Arc<GroupConsumer>, list: &TopicPartitionList) {
     owner.metrics.rebalances.inc();
-    owner.live.set_joined(true);
     owner.stuck_since = None;
     let tps = partitions(list);
     let mut assignments = Vec::with_capacity(tps.len());
@@ -45,6 +44,8 @@ pub(super) fn assign(owner: &mut Owner, consumer: &Arc<GroupConsumer>, list: &To
             }
         }
     }
+    // After the partitions are in the table: a bridge that has joined and has none is ready.
+    owner.live.set_joined(true);
     let done = match consumer.rebalance_protocol() {
         RebalanceProtocol::Eager => consumer.assign(&offsets),
         _ => consumer.incremental_assign(&offsets),
