@@ -21,10 +21,23 @@
 //! at once (nothing is committed between it and the generation), an end is read at its
 //! request, an evicted bridge takes no step whose effect nobody can see.
 //!
-//! Figures (two loaded cores): 1.5 M distinct states in five shapes hold G1 and G2 (25 s),
-//! each of 144,195 states becomes live (4 s), each rule taken away fails (80 s).
-//! `K2P_LONG=1 cargo test -p k2p-core --test ownership_model the_promises -- --nocapture`
-//! runs the larger sizes.
+//! Figures, all of them without a violation, two cores: `K2P_LONG=1` (`cargo test -p
+//! k2p-core --test ownership_model the_promises -- --nocapture`) runs those marked +.
+//!
+//! | space | states | distinct | depth | s |
+//! |---|---|---|---|---|
+//! | two epochs, three moments | 3,314,445 | 752,236 | 28 | 14 |
+//! | three epochs, two moments | 5,022,048 | 1,192,012 | 32 | 19 |
+//! | the group empty for a while, three epochs, one moment | 805,958 | 171,018 | 27 | 3 |
+//! | a kill and restart | 1,701,104 | 378,480 | 25 | 5 |
+//! | commits sent again | 590,655 | 143,143 | 24 | 2 |
+//! | + slow watchers | 6,650,887 | 1,440,994 | 32 | 20 |
+//! | + three epochs, three moments | 29,482,289 | 6,198,347 | 37 | 128 |
+//! | + four epochs, two moments | 19,970,147 | 4,466,719 | 39 | 125 |
+//! | + three bridges, two epochs | 5,043,100 | 1,160,875 | 25 | 33 |
+//!
+//! Not finished in 190 s, hence not claimed: the group empty for a while with three
+//! epochs in *two* moments (it is not in the list of the long run).
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests; the tables are printed")]
 mod rules;
 mod world;
@@ -163,7 +176,7 @@ fn long() -> bool {
 fn the_promises_hold() {
     let mut sizes = vec![
         ("two epochs, three moments", Bounds { time: 2, ..SMALL }),
-        ("three epochs in one moment", Bounds { generations: 3, time: 0, ..SMALL }),
+        ("three epochs", Bounds { generations: 3, ..SMALL }),
         ("the group empty for a while", Bounds { empty: true, generations: 3, time: 0, ..SMALL }),
         ("a kill and restart", Bounds { restarts: 1, ..SMALL }),
         ("commits sent again", Bounds { resend: true, fails: false, ..SMALL }),
@@ -171,8 +184,6 @@ fn the_promises_hold() {
     if long() {
         sizes = vec![
             ("slow watchers", Bounds { slow_watch: true, ..SMALL }),
-            ("three epochs", Bounds { generations: 3, ..SMALL }),
-            ("the group empty for a while", Bounds { empty: true, generations: 3, ..SMALL }),
             ("three epochs, three moments", Bounds { generations: 3, time: 2, ..SMALL }),
             ("four epochs", Bounds { generations: 4, ..SMALL }),
             ("three bridges", Bounds { bridges: 3, ..SMALL }),
