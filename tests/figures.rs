@@ -49,9 +49,7 @@ fn live_bridge(kafka: &Kafka) -> (String, Service) {
     let topic = unique("figures");
     kafka.create_topic(&topic, PARTITIONS, &[("max.message.bytes", "16777216")]);
     let bridge = Service::bridge(kafka, &topic, &topic, &[]);
-    eventually("every partition is live", LONG, || {
-        bridge.get("/-/ready").is_ok_and(|a| a.status == 200).then_some(())
-    });
+    eventually("every partition is live", LONG, || bridge.get("/-/ready").is_ok_and(|a| a.status == 200).then_some(()));
     (topic, bridge)
 }
 
@@ -70,7 +68,9 @@ fn figures_cpu_per_gigabyte() {
         let (mut bytes, mut records) = (0_usize, 0_usize);
         while bytes < 1 << 30 {
             let batch: Vec<Record> = (0..200)
-                .map(|i| Record::new(&key(i), dumps[(records / 200) % 2].clone()).header("k2p-time", now_ms().to_string()))
+                .map(|i| {
+                    Record::new(&key(i), dumps[(records / 200) % 2].clone()).header("k2p-time", now_ms().to_string())
+                })
                 .collect();
             bytes += batch.iter().map(|r| r.value.as_ref().unwrap().len()).sum::<usize>();
             records += batch.len();
@@ -133,9 +133,14 @@ fn figures_scrape_and_memory() {
     for origin in 0..origins {
         let mut text = String::new();
         for family in 0..families {
-            text.push_str(&format!("# HELP app_metric_{family}_total A counter.\n# TYPE app_metric_{family}_total counter\n"));
+            text.push_str(&format!(
+                "# HELP app_metric_{family}_total A counter.\n# TYPE app_metric_{family}_total counter\n"
+            ));
             for series in 0..per_family {
-                text.push_str(&format!("app_metric_{family}_total{{path=\"/v1/{series}\",code=\"200\"}} {}\n", origin * series));
+                text.push_str(&format!(
+                    "app_metric_{family}_total{{path=\"/v1/{series}\",code=\"200\"}} {}\n",
+                    origin * series
+                ));
             }
         }
         producer.send(&topic, &[Record::new(&key(origin), text)]);
