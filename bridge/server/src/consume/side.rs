@@ -33,7 +33,12 @@ const MAX_END_REQUESTS: usize = 16_384;
 /// What the side threads found out.
 pub(super) enum SideAnswer {
     /// The end of a partition, read from its leader; `None` if that failed.
-    End { tp: Tp, end: Option<i64> },
+    End {
+        tp: Tp,
+        /// Of which question.
+        asked: u64,
+        end: Option<i64>,
+    },
     /// All markers of the group.
     Markers {
         /// Arrival of the answer.
@@ -74,7 +79,7 @@ type Counts = Arc<Mutex<BTreeMap<Arc<str>, i32>>>;
 /// Handle to the side threads.
 pub(super) struct Side {
     client: Arc<Client>,
-    ends: Sender<Tp>,
+    ends: Sender<(Tp, u64)>,
     answers: Receiver<SideAnswer>,
     counts: Counts,
     rewind: Duration,
@@ -113,8 +118,8 @@ impl Side {
     }
 
     /// Asks for the end of a partition; the answer comes by [`Side::next_answer`].
-    pub(super) fn ask_end(&self, tp: Tp) {
-        if let Err(refused) = self.ends.try_send(tp) {
+    pub(super) fn ask_end(&self, tp: Tp, asked: u64) {
+        if let Err(refused) = self.ends.try_send((tp, asked)) {
             tracing::error!(error = %refused, "the end of a partition cannot be asked for");
         }
     }
@@ -128,13 +133,20 @@ impl Side {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How many partitions a topic has; asked for if nobody has yet. 0: unknown.
+    /// Asks the cluster how many partitions the topics have; what it does not answer
+    /// stays as last seen.
+    pub(super) fn refresh_counts(&self, topics: &[Arc<str>]) {
+        refresh(&self.client, topics, &self.counts);
+    }
+
+    /// How many partitions a topic has, as last seen. 0: unknown.
     pub(super) fn partition_count(&self, topic: &Arc<str>) -> i32 {
-        if let Some(count) = self.counts.lock().unwrap_or_else(PoisonError::into_inner).get(topic) {
-            return *count;
-        }
-        refresh(&self.client, std::slice::from_ref(topic), &self.counts);
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).get(topic).copied().unwrap_or(0)
+    }
+
+    /// Every known partition, as a list to ask about.
+    pub(super) fn all_partitions(&self) -> TopicPartitionList {
+        all_partitions(&self.counts)
     }
 
     /// Rule 7: at the marker's low-water offset; without one, at what is `rewind` old.
@@ -200,14 +212,14 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
 }
 
 /// Answers end requests, all that are waiting in one call.
-fn read_ends(client: &Client, wanted: &Receiver<Tp>, answers: &Sender<SideAnswer>, shutdown: &Shutdown) {
+fn read_ends(client: &Client, wanted: &Receiver<(Tp, u64)>, answers: &Sender<SideAnswer>, shutdown: &Shutdown) {
     while !shutdown.is_triggered() {
         let Ok(first) = wanted.recv_timeout(Duration::from_millis(100)) else { continue };
-        let batch: Vec<Tp> = std::iter::once(first).chain(wanted.try_iter()).collect();
+        let (batch, numbers): (Vec<Tp>, Vec<u64>) = std::iter::once(first).chain(wanted.try_iter()).unzip();
         let mut failed = false;
-        for (tp, end) in ends(client, &batch) {
+        for ((tp, end), asked) in ends(client, &batch).into_iter().zip(numbers) {
             failed |= end.is_none();
-            if answers.send(SideAnswer::End { tp, end }).is_err() {
+            if answers.send(SideAnswer::End { tp, asked, end }).is_err() {
                 return;
             }
         }
@@ -261,7 +273,9 @@ fn watch_markers(
         let list = all_partitions(counts);
         if list.count() > 0 {
             match ffi::committed(watcher, &list, TIMEOUT) {
-                Ok(markers) => {
+                Ok(read) => {
+                    // What could not be read is left out: it would pass for a change.
+                    let markers = read.into_iter().filter_map(|(tp, found)| Some((tp, found?))).collect();
                     // Taken after the answer: rule 3 counts from its arrival.
                     if answers.send(SideAnswer::Markers { at: mono_ms(), markers }).is_err() {
                         return;
