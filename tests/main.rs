@@ -10,11 +10,13 @@
 
 mod figures;
 mod house;
+mod it_broker;
 mod it_decode;
 mod it_dumps;
 mod it_handover;
 mod it_limits;
 mod it_policy;
 mod it_prometheus;
+mod it_stale;
 mod support;
 mod support_tests;
