@@ -8,11 +8,14 @@
     reason = "tests fail by panicking and say what they skip"
 )]
 
+mod checker;
+mod faults;
 mod figures;
 mod house;
 mod it_broker;
 mod it_decode;
 mod it_dumps;
+mod it_faults;
 mod it_handover;
 mod it_limits;
 mod it_policy;
