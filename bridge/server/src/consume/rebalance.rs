@@ -141,6 +141,8 @@ pub(super) fn revoke(owner: &mut Owner, consumer: &Arc<GroupConsumer>, list: &To
     if lost {
         owner.metrics.fences.with_label_values(&["assignment_lost"]).inc_by(tps.len() as u64);
         owner.metrics.group_rejoins.inc();
+        // Until the group gives something again, even if that is nothing.
+        owner.live.set_joined(false);
     } else {
         await_release(owner, consumer, begun);
     }
