@@ -18,6 +18,7 @@ mod it_dumps;
 mod it_faults;
 mod it_handover;
 mod it_limits;
+mod it_otel;
 mod it_policy;
 mod it_prometheus;
 mod it_stale;
