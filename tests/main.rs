@@ -12,6 +12,7 @@ mod checker;
 mod faults;
 mod figures;
 mod house;
+mod it_check_kafka;
 mod it_decode;
 mod it_dumps;
 mod it_faults;
