@@ -55,6 +55,7 @@ impl ClientContext for GroupContext {
     }
 
     fn stats(&self, statistics: Statistics) {
+        self.events.stats(&statistics);
         self.owner().queue_sizes(&statistics);
     }
 }

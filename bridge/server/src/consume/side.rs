@@ -274,6 +274,7 @@ fn watch_markers(
         if list.count() > 0 {
             match ffi::committed(watcher, &list, TIMEOUT) {
                 Ok(read) => {
+                    watcher.context().0.note_success();
                     // What could not be read is left out: it would pass for a change.
                     let markers = read.into_iter().filter_map(|(tp, found)| Some((tp, found?))).collect();
                     // Taken after the answer: rule 3 counts from its arrival.
