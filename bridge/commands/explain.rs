@@ -14,7 +14,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(args: &ExplainArgs) -> Done {
     let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-    let mut url = format!("{}/api/v1/explain?origin={}", args.bridge.trim_end_matches('/'), encode(&args.origin));
+    let scheme = if args.bridge.contains("://") { "" } else { "http://" };
+    let bridge = format!("{scheme}{}", args.bridge.trim_end_matches('/'));
+    let mut url = format!("{bridge}/api/v1/explain?origin={}", encode(&args.origin));
     if let Some(metric) = &args.metric {
         url.push_str(&format!("&metric={}", encode(metric)));
     }
@@ -22,10 +24,7 @@ pub(crate) fn run(args: &ExplainArgs) -> Done {
     let answer = runtime.block_on(async {
         let client = HttpClient::new(&ClientConfig::default()).map_err(Failure::failed)?;
         client.get(&url, HeaderMap::new(), TIMEOUT, MAX_BYTES).await.map_err(|e| {
-            Failure::failed(format_args!(
-                "{} does not answer: {e}; name a running bridge with --bridge URL",
-                args.bridge
-            ))
+            Failure::failed(format_args!("{bridge} does not answer: {e}; name a running bridge with --bridge URL"))
         })
     })?;
     let body = String::from_utf8_lossy(&answer.body);
