@@ -4,8 +4,13 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests fail by panicking and say what they skip")]
 
 mod house;
+mod it_agent;
+mod it_cli;
 mod it_decode;
+mod it_demo;
 mod it_dumps;
 mod it_prometheus;
+mod it_readme;
+mod it_topics;
 mod support;
 mod support_tests;

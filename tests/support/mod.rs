@@ -20,3 +20,4 @@ pub mod process;
 pub mod prometheus;
 pub mod skip;
 pub mod supervise;
+pub mod target;
