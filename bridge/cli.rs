@@ -301,6 +301,17 @@ pub(crate) struct ExplainArgs {
     /// Any bridge of the group.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9527")]
     pub(crate) bridge: String,
+    /// What is printed.
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = ExplainOutput::Report)]
+    pub(crate) output: ExplainOutput,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExplainOutput {
+    /// For people.
+    Report,
+    /// The bridge's answer as it is.
+    Json,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -182,7 +182,8 @@ fn the_commands_of_the_readme_lead_from_a_target_to_prometheus() {
     let explain = [of("explain"), vec!["--bridge".into(), format!("http://{listen}")]].concat();
     let explained = process::run(&borrowed(&explain), b"");
     assert!(explained.status.success(), "{}", said(&explained));
-    assert!(said(&explained).contains("exposed"), "{}", said(&explained));
+    assert!(said(&explained).starts_with("exposed: cluster="), "{}", said(&explained));
+    assert!(said(&explained).contains("node_load1{"), "{}", said(&explained));
 
     for name in ["scrape-config", "sd-config"] {
         let config = readme[name].replace("127.0.0.1:9527", &listen);
