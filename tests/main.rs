@@ -1,14 +1,26 @@
 //! The integration tests: real processes of the built binary, real Kafka, real
 //! Prometheus. `tests/run` fetches what they need; what a machine lacks is skipped
 //! by name. One binary, so that they share a broker.
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests fail by panicking and say what they skip")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "tests fail by panicking and say what they skip"
+)]
 
+mod checker;
+mod faults;
+mod figures;
 mod house;
 mod it_agent;
 mod it_cli;
 mod it_decode;
 mod it_demo;
 mod it_dumps;
+mod it_faults;
+mod it_handover;
+mod it_limits;
+mod it_policy;
 mod it_prometheus;
 mod it_readme;
 mod it_topics;

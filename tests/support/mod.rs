@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "a toolbox: parts of it serve tests that come later")]
 #![allow(unreachable_pub, reason = "the modules are private to one test crate")]
 
+pub mod bridge;
 pub mod chaos;
 pub mod compare;
 pub mod dumps;

@@ -51,7 +51,15 @@ impl Service {
     /// # Errors
     /// Where it ends, or is not ready in a minute: its log.
     pub fn start(name: &str, arguments: &[&str]) -> Result<Service, String> {
-        let process = Supervised::start(name, &command(arguments), None);
+        Service::launch(name, &command(arguments))
+    }
+
+    /// [`Service::start`] of a command that the caller made.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn launch(name: &str, command: &Command) -> Result<Service, String> {
+        let process = Supervised::start(name, command, None);
         let listen = process.wait_log(READY, listen_address)?;
         Ok(Service { process, listen })
     }

@@ -37,6 +37,7 @@ pub(crate) use read::Prepared;
 use crate::envelope::{self, RawRecord};
 use crate::labels::Labels;
 use crate::model::{MonoMs, UnixMs};
+use crate::partitioner::partition_of;
 use crate::parts::{Assembly, Piece};
 use crate::view::{Origin, PartitionView};
 use interval::Interval;
@@ -231,6 +232,27 @@ impl PartitionCache {
             series: self.series,
             bytes: self.bytes,
         })
+    }
+
+    /// Rule 10: the topic had `old` partitions and has `new` ones now. Origins whose key
+    /// belonged here and does not any more are forgotten: their newer dumps are another
+    /// partition's. Returns how many.
+    pub fn repartitioned(&mut self, old: i32, new: i32) -> usize {
+        let here = Some(self.partition);
+        let moved: Vec<Arc<str>> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| {
+                let key = &slot.origin.record_key;
+                partition_of(key, old) == here && partition_of(key, new) != here
+            })
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in &moved {
+            self.drop_unfinished(key);
+            self.forget(key);
+        }
+        moved.len()
     }
 
     /// Records below `next` were left out by the caller, or never delivered (control

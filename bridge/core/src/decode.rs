@@ -140,7 +140,7 @@ fn with_parsed<T>(
     report: &mut DecodeReport,
     then: impl FnOnce(&Parsed<'_>) -> T,
 ) -> Result<T, RefusalReport> {
-    if value.is_empty() {
+    if value.is_empty() && !options.strict {
         let detail = "the value is empty: such a record deletes its origin";
         return Err(Refusal::new(RecordReason::NotADump, detail).into());
     }

@@ -19,6 +19,7 @@ pub mod merge;
 pub mod model;
 pub mod negotiate;
 pub mod ownership;
+pub mod partitioner;
 mod parts;
 pub mod reason;
 pub mod store;

@@ -12,7 +12,51 @@
 //! ```
 //!
 //! The rules keep their numbers from the design; [`Rules`] names each of them, so
-//! that a test can take one away and see the promise break.
+//! that a test can take one away and see the promise break (`tests/ownership_model`).
+//!
+//! # What the caller must do
+//!
+//! The proof holds for a caller that keeps to these; those marked (m) break G1 in the
+//! model when they are not kept.
+//!
+//! 1. A scrape shows a partition if the last [`Action::Expose`] said so *and* the time,
+//!    read at the scrape, is before the last [`Action::Lease`] of this ownership. A new
+//!    assignment starts dark and without a lease.
+//! 2. `now` is never before the arrival of what an event tells, nor after the sending of
+//!    a commit that comes out of it: read the clock after the answer, before `handle`.
+//! 3. On a planned revoke, in this order: make the partitions dark; then sample their
+//!    positions ([`Event::Progress`]) (m); then [`Event::Generation`], read anew (m);
+//!    then [`Event::Revoked`]. `Progress` and `Generation` only take note, they never
+//!    cause an action: what became dark stays dark. No tick in between: its renewal
+//!    would have to be answered before the release.
+//! 4. A position is sampled after it is published: everything below can be scraped from
+//!    the view that a scrape takes.
+//! 5. The positions of all partitions before each tick, and a tick whenever
+//!    [`Machine::next_deadline`] has come; with the member's generation read then, before
+//!    anything that comes out of the tick is sent. [`Event::Tick`] with the new
+//!    generation right before [`Event::Assigned`]: else the claim proves nothing.
+//! 6. Every commit is answered exactly once, also one that could not be sent, and what
+//!    was answered with an error is not applied afterwards (m). So `socket.timeout.ms` is
+//!    not below `session.timeout.ms`: a request that timed out must be of a generation
+//!    that is over.
+//! 7. After an unassign no generation is entered while a commit is outstanding (m);
+//!    librdkafka sees to it. A caller that is assigned anything with a commit still
+//!    outstanding from before its last unassign ends the process: it must not just
+//!    forget that it had been waiting. A stale commit is not to be sent again outside of
+//!    any generation either, where an empty group would take it (m): a commit that is
+//!    not answered within 10 s ends the process.
+//! 8. The marker in [`Assignment`] is read after the assignment, and so is the number of
+//!    partitions. All markers of the topic are read and told ([`Event::Watched`]) before
+//!    [`Event::Assigned`], at least once in the life of the process and best each time:
+//!    rule 10 judges a partition without a marker by its neighbours.
+//! 9. [`Event::EndRead`] answers a question that was asked under the present assignment:
+//!    an answer to an older one is thrown away (m).
+//! 10. [`Event::RevokeDone`] after the release was answered or 2 s have passed; a revoke
+//!     whose assignment is lost needs none.
+//! 11. An owner whose topic gained partitions drops the origins that moved away within
+//!     L_wait of the first assignment of a new one, or is not scrapeable (rule 10).
+//! 12. [`Event::Watched`] carries what was read; what could not be read is left out. Only
+//!     an assignment needs [`Found::unreadable`].
 mod machine;
 mod marker;
 mod partition;

@@ -21,8 +21,25 @@
 //! at once (nothing is committed between it and the generation), an end is read at its
 //! request, an evicted bridge takes no step whose effect nobody can see.
 //!
-//! `K2P_LONG=1` runs the larger sizes.
+//! Figures, all of them without a violation, two cores: `K2P_LONG=1` (`cargo test -p
+//! k2p-core --test ownership_model the_promises -- --nocapture`) runs those marked +.
+//!
+//! | space | states | distinct | depth | s |
+//! |---|---|---|---|---|
+//! | two epochs, three moments | 3,314,445 | 752,236 | 28 | 14 |
+//! | three epochs, two moments | 5,022,048 | 1,192,012 | 32 | 19 |
+//! | the group empty for a while, three epochs, one moment | 805,958 | 171,018 | 27 | 3 |
+//! | a kill and restart | 1,701,104 | 378,480 | 25 | 5 |
+//! | commits sent again | 590,655 | 143,143 | 24 | 2 |
+//! | + slow watchers | 6,650,887 | 1,440,994 | 32 | 20 |
+//! | + three epochs, three moments | 29,482,289 | 6,198,347 | 37 | 128 |
+//! | + four epochs, two moments | 19,970,147 | 4,466,719 | 39 | 125 |
+//! | + three bridges, two epochs | 5,043,100 | 1,160,875 | 25 | 33 |
+//!
+//! Not finished in 190 s, hence not claimed: the group empty for a while with three
+//! epochs in *two* moments (it is not in the list of the long run).
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests; the tables are printed")]
+mod rules;
 mod world;
 
 use std::time::{Duration, Instant};
@@ -52,7 +69,7 @@ impl Model for Protocol {
     type Action = Step;
 
     fn init_states(&self) -> Vec<World> {
-        vec![World::new(self.bounds.bridges, &self.cfg)]
+        vec![World::new(self.bounds.bridges, &self.cfg, self.env)]
     }
 
     fn actions(&self, w: &World, out: &mut Vec<Step>) {
@@ -93,10 +110,10 @@ impl Model for Protocol {
             }
             Check::Reachability => all.extend([
                 Property::sometimes("a planned handover without a wait", |_, w: &World| {
-                    w.now == 0 && !w.seen.kicked && w.bridges[1].scrapeable(w.now)
+                    w.now == 0 && !w.seen.kicked && w.seen.released && w.bridges[1].scrapeable(w.now)
                 }),
                 Property::sometimes("a failover", |_, w: &World| {
-                    w.seen.kicked && !w.seen.released && w.bridges[1].scrapeable(w.now)
+                    w.seen.waited && !w.seen.released && w.bridges[1].scrapeable(w.now)
                 }),
                 Property::sometimes("watching shortened the wait", |_, w: &World| {
                     w.seen.shortened && w.bridges[1].scrapeable(w.now)
@@ -117,7 +134,8 @@ struct Run {
     found: Vec<(&'static str, Vec<Step>)>,
 }
 
-fn run(rules: Rules, env: Env, bounds: Bounds, check: Check) -> Run {
+/// With one thread a counterexample is a shortest one, with two it may be a step longer.
+fn run(rules: Rules, env: Env, bounds: Bounds, check: Check, threads: usize) -> Run {
     let cfg = Config { lease: 1, wait: 1, renew: 1, retry: 1, rules };
     let begun = Instant::now();
     let until = match check {
@@ -125,7 +143,7 @@ fn run(rules: Rules, env: Env, bounds: Bounds, check: Check) -> Run {
         _ => HasDiscoveries::AnyFailures,
     };
     let model = Protocol { cfg, env, bounds, check };
-    let checker = model.checker().threads(2).finish_when(until).spawn_bfs().join();
+    let checker = model.checker().threads(threads).finish_when(until).spawn_bfs().join();
     let found = checker.discoveries().into_iter().map(|(name, path)| (name, path.into_actions())).collect();
     let (states, unique, depth) = (checker.state_count(), checker.unique_state_count(), checker.max_depth());
     Run { states, unique, depth, took: begun.elapsed(), found }
@@ -135,8 +153,19 @@ fn reachable() -> std::collections::BTreeSet<&'static str> {
     ["a planned handover without a wait", "a failover", "watching shortened the wait", "fenced, then live again"].into()
 }
 
-const SMALL: Bounds =
-    Bounds { bridges: 2, time: 1, generations: 2, log: 1, restarts: 0, empty: false, resend: false, slow_watch: false };
+const SMALL: Bounds = Bounds {
+    bridges: 2,
+    time: 1,
+    generations: 2,
+    log: 1,
+    restarts: 0,
+    fails: true,
+    watch: true,
+    planned: true,
+    empty: false,
+    resend: false,
+    slow_watch: false,
+};
 
 fn long() -> bool {
     std::env::var_os("K2P_LONG").is_some()
@@ -148,13 +177,13 @@ fn the_promises_hold() {
     let mut sizes = vec![
         ("two epochs, three moments", Bounds { time: 2, ..SMALL }),
         ("three epochs", Bounds { generations: 3, ..SMALL }),
-        ("the group empty for a while", Bounds { empty: true, generations: 3, time: 1, ..SMALL }),
-        ("slow watchers", Bounds { slow_watch: true, ..SMALL }),
+        ("the group empty for a while", Bounds { empty: true, generations: 3, time: 0, ..SMALL }),
         ("a kill and restart", Bounds { restarts: 1, ..SMALL }),
-        ("commits sent again", Bounds { resend: true, ..SMALL }),
+        ("commits sent again", Bounds { resend: true, fails: false, ..SMALL }),
     ];
     if long() {
         sizes = vec![
+            ("slow watchers", Bounds { slow_watch: true, ..SMALL }),
             ("three epochs, three moments", Bounds { generations: 3, time: 2, ..SMALL }),
             ("four epochs", Bounds { generations: 4, ..SMALL }),
             ("three bridges", Bounds { bridges: 3, ..SMALL }),
@@ -164,7 +193,7 @@ fn the_promises_hold() {
         if !name.contains(&std::env::var("ONLY").unwrap_or_default()) {
             continue;
         }
-        let r = run(Rules::ALL, Env::SOUND, bounds, Check::Safety);
+        let r = run(Rules::ALL, Env::SOUND, bounds, Check::Safety, 2);
         println!("{name:32} {:>9} states {:>8} distinct, depth {:>2} {:>6.1?}", r.states, r.unique, r.depth, r.took);
         assert!(r.found.is_empty(), "{name}: {:?}", r.found);
     }
@@ -172,7 +201,7 @@ fn the_promises_hold() {
 
 #[test]
 fn everything_worth_having_is_reached() {
-    let r = run(Rules::ALL, Env::SOUND, Bounds { time: 2, ..SMALL }, Check::Reachability);
+    let r = run(Rules::ALL, Env::SOUND, Bounds { time: 2, ..SMALL }, Check::Reachability, 1);
     let names: Vec<_> = r.found.iter().map(|(name, _)| *name).collect();
     for (name, steps) in &r.found {
         println!("{name}: {} steps {steps:?}", steps.len());
@@ -184,79 +213,7 @@ fn everything_worth_having_is_reached() {
 
 #[test]
 fn every_state_becomes_live_once_nothing_fails() {
-    let r = run(Rules::ALL, Env::SOUND, SMALL, Check::Liveness);
+    let r = run(Rules::ALL, Env::SOUND, SMALL, Check::Liveness, 1);
     println!("live from each of {} states, depth {} {:.1?}", r.unique, r.depth, r.took);
     assert!(r.found.is_empty(), "{:?}", r.found);
-}
-
-/// Each rule, and each thing that the machine relies on, taken away breaks a promise.
-#[test]
-fn each_rule_is_needed() {
-    let all = Rules::ALL;
-    let sound = Env::SOUND;
-    let two = SMALL;
-    let three = Bounds { generations: 3, ..SMALL };
-    let still = Bounds { time: 0, ..three.clone() };
-    let empty = Bounds { empty: true, ..three.clone() };
-    let cases: Vec<(&str, Rules, Env, Bounds)> = vec![
-        ("1 lease", Rules { lease: false, ..all }, sound, two.clone()),
-        ("1 lease from the send time", Rules { lease_from_send: false, ..all }, sound, two.clone()),
-        ("1 same generation", Rules { same_generation: false, ..all }, sound, empty.clone()),
-        ("3 wait", Rules { wait: false, ..all }, sound, two.clone()),
-        ("3 a new marker restarts", Rules { watch_restarts: false, ..all }, sound, Bounds { time: 2, ..two.clone() }),
-        ("4 barrier", Rules { barrier: false, ..all }, sound, two.clone()),
-        ("4 barrier after the wait", Rules { barrier_after_wait: false, ..all }, sound, two.clone()),
-        ("5 dark before released", Rules { evict_first: false, ..all }, sound, two.clone()),
-        ("5 only who was live releases", Rules { release_only_live: false, ..all }, sound, still.clone()),
-        ("5 one commit", Rules { one_commit: false, ..all }, sound, Bounds { resend: true, ..two.clone() }),
-        ("5 releases what was processed", Rules { release_processed: false, ..all }, sound, two.clone()),
-        ("5 gives back after its wait", Rules { give_back_after_wait: false, ..all }, sound, still.clone()),
-        (
-            "5 releases as a member",
-            Rules { release_as_member: false, ..all },
-            sound,
-            Bounds { generations: 4, ..empty.clone() },
-        ),
-        ("G2 H carries what was shown", Rules { held_shown: false, ..all }, sound, two.clone()),
-        ("the release is fenced", all, Env { fenced_release: false, ..sound }, three.clone()),
-        (
-            "rejoins with commits answered",
-            all,
-            Env { rejoin_waits: false, ..sound },
-            Bounds { resend: true, ..three.clone() },
-        ),
-        (
-            "no re-send outside of a generation",
-            all,
-            Env { no_resend_outside: false, ..sound },
-            Bounds { resend: true, generations: 4, ..empty.clone() },
-        ),
-        (
-            "a failed commit is not applied",
-            all,
-            Env { failed_is_final: false, ..sound },
-            Bounds { resend: true, ..two.clone() },
-        ),
-        (
-            "dark before the position is read",
-            all,
-            Env { dark_then_sample: false, ..sound },
-            Bounds { time: 0, ..two.clone() },
-        ),
-        ("an end of this assignment", all, Env { fresh_end: false, ..sound }, still.clone()),
-    ];
-    let mut holding = Vec::new();
-    for (name, rules, env, bounds) in cases {
-        if !name.contains(&std::env::var("ONLY").unwrap_or_default()) {
-            continue;
-        }
-        let r = run(rules, env, bounds, Check::Safety);
-        let Some((broken, steps)) = r.found.first() else {
-            println!("{name:36} HOLDS in {} states {:.1?}", r.unique, r.took);
-            holding.push(name);
-            continue;
-        };
-        println!("{name:36} {broken} {:>2} steps, {} states {:.1?}: {steps:?}", steps.len(), r.unique, r.took);
-    }
-    assert!(holding.is_empty(), "taken away without a violation: {holding:?}");
 }

@@ -15,8 +15,11 @@ static PEER: LazyLock<Arc<str>> = LazyLock::new(|| "".into());
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Env {
     /// A member that has let its partitions go rejoins only when its commits are
-    /// answered; otherwise it sends them again under its new generation.
+    /// answered.
     pub(crate) rejoin_waits: bool,
+    /// A commit that is sent (again) carries the generation of that moment: what
+    /// librdkafka does. Makes a difference only to a member that rejoined with one.
+    pub(crate) restamps: bool,
     /// A commit that the coordinator may have taken already, or a release, is not sent
     /// (again) outside of any generation: an empty group accepts that. Others may be.
     pub(crate) no_resend_outside: bool,
@@ -35,6 +38,7 @@ pub(crate) struct Env {
 impl Env {
     pub(crate) const SOUND: Env = Env {
         rejoin_waits: true,
+        restamps: false,
         no_resend_outside: true,
         failed_is_final: true,
         fenced_release: true,
@@ -55,6 +59,11 @@ pub(crate) struct Bounds {
     pub(crate) log: i64,
     /// How often a bridge may be killed and started again.
     pub(crate) restarts: u8,
+    /// Commits may fail, bridges watch, partitions are revoked as planned: left out only
+    /// where a counterexample is searched for that is deep and needs none of it.
+    pub(crate) fails: bool,
+    pub(crate) watch: bool,
+    pub(crate) planned: bool,
     /// The group may be empty for a while.
     pub(crate) empty: bool,
     /// An accepted commit may be sent again and again. It changes nothing where a
@@ -138,6 +147,7 @@ pub(crate) struct World {
 pub(crate) struct Seen {
     pub(crate) fenced_and_back: bool,
     pub(crate) shortened: bool,
+    pub(crate) waited: bool,
     pub(crate) kicked: bool,
     pub(crate) released: bool,
 }
@@ -194,7 +204,7 @@ pub(crate) enum Step {
 }
 
 impl World {
-    pub(crate) fn new(bridges: usize, cfg: &Config) -> World {
+    pub(crate) fn new(bridges: usize, cfg: &Config, env: Env) -> World {
         let mut world = World {
             now: 0,
             end: 0,
@@ -209,7 +219,7 @@ impl World {
             broken: None,
             seen: Seen::default(),
         };
-        world.assign(0, Env::SOUND);
+        world.assign(0, env);
         world.look(cfg);
         world
     }
@@ -313,9 +323,9 @@ impl World {
         let state = bridge.machine.state(&TP);
         // Nothing that an evicted bridge sends is taken while the group has members: all
         // it can do is to expose until its lease ends.
-        let zombie = !self.members[b] && self.members.contains(&true) && env == Env::SOUND;
+        let zombie = !self.members[b] && self.members.contains(&true) && env.fenced_release && env.no_resend_outside;
         if bridge.owns() {
-            if !zombie {
+            if !zombie && bounds.planned {
                 out.push(if state == State::Draining { Step::RevokeDone(b) } else { Step::Revoke(b) });
             }
             if !self.members[b] {
@@ -331,7 +341,8 @@ impl World {
                 out.push(Step::Answer(b, i));
                 continue;
             }
-            if !zombie {
+            // Without failures the commit of an evicted member ends like this, too.
+            if !zombie && (bounds.fails || bridge.generation < 0) {
                 out.push(Step::Fail(b, i));
             }
             // Arriving only to be refused is failing.
@@ -344,7 +355,7 @@ impl World {
         }
         match &bridge.watch {
             Some(_) => out.push(Step::WatchArrive(b)),
-            None if self.worth_a_look(bridge, bounds) => {
+            None if bounds.watch && self.worth_a_look(bridge) => {
                 out.push(if bounds.slow_watch { Step::WatchRead(b) } else { Step::Watch(b) });
             }
             None => {}
@@ -369,13 +380,13 @@ impl World {
 
     /// Would the watcher's look change anything? For who owns nothing: a held marker not
     /// seen yet. For an owner: a foreign marker, or its own after a fence.
-    fn worth_a_look(&self, bridge: &Bridge, bounds: &Bounds) -> bool {
+    fn worth_a_look(&self, bridge: &Bridge) -> bool {
         let seen = bridge.machine.watch().get(&TP).is_some_and(|(found, _)| *found == self.found);
         if seen || !self.found.is_held() {
             return false;
         }
         let own = self.found.marker().is_some_and(|m| m.incarnation == bridge.incarnation);
-        !bridge.owns() || !own || bounds.resend || bridge.machine.state(&TP) == State::Fenced
+        !bridge.owns() || !own || bridge.machine.state(&TP) == State::Fenced
     }
 
     /// Takes a step; `None` if it leads nowhere.
@@ -469,6 +480,7 @@ impl World {
         self.event(b, Event::Assigned(vec![assignment]), env);
         let over = self.bridges[b].machine.wait_until(&TP).is_some_and(|until| until <= self.now);
         self.seen.shortened |= held && over;
+        self.seen.waited |= held && !over;
     }
 
     /// As the caller does it: dark, then the position, then the event.
@@ -501,7 +513,7 @@ impl World {
     fn stamp(&self, b: usize, flying: &Flying, env: Env) -> i32 {
         let now = self.bridges[b].generation;
         let first = !flying.applied && !flying.commit.release;
-        let again = if now < 0 { first || !env.no_resend_outside } else { !env.rejoin_waits };
+        let again = if now < 0 { first || !env.no_resend_outside } else { env.restamps };
         if again { now } else { flying.generation }
     }
 
@@ -516,6 +528,7 @@ impl World {
     fn accept(&mut self, b: usize, generation: i32, commit: &Commit, env: Env) -> bool {
         let accepted = self.accepts(b, generation, commit, env);
         if accepted && let Some(entry) = commit.entries.first() {
+            self.seen.released |= entry.marker.kind == MarkerKind::Released;
             self.found = Found::Marker { offset: entry.offset, marker: entry.marker.clone() };
         }
         accepted
@@ -593,7 +606,6 @@ impl World {
             }
             Action::ReadEnd(_) => bridge.end_read = bridge.end_read.or(Some(end)),
             Action::Changed { from: State::Fenced, to: State::Live, .. } => self.seen.fenced_and_back = true,
-            Action::Changed { from: State::Draining, .. } => self.seen.released = true,
             Action::Changed { .. } | Action::ForeignMarker(_) => {}
         }
     }

@@ -269,5 +269,13 @@ pub(super) fn timings(
             "remove it: it follows session.timeout.ms".to_owned(),
         );
     }
+    if read("socket.timeout.ms").is_some_and(|socket| socket < session) {
+        refuse(
+            "socket.timeout.ms",
+            format!("is shorter than the session of {}", shown(session)),
+            "make it at least session.timeout.ms: a commit that timed out must be of a generation that is over"
+                .to_owned(),
+        );
+    }
     KafkaTimings { session, heartbeat }
 }

@@ -1,4 +1,6 @@
-//! The standard `process_*` metrics, read from `/proc/self` at each scrape.
+//! The process' own figures, read from `/proc/self` at each scrape. Under the prefix of the
+//! program and not as the customary `process_*`: they stand in one exposition with the
+//! `process_*` of origins, and must not become a family with them.
 use std::fs;
 use std::sync::{Mutex, PoisonError};
 
@@ -9,14 +11,18 @@ use prometheus::{Counter, Gauge};
 use super::{MetricDef, MetricsError};
 
 pub(super) const CPU: MetricDef =
-    MetricDef::counter("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.", &[]);
+    MetricDef::counter("kafka2prom_process_cpu_seconds_total", "Total user and system CPU time spent in seconds.", &[]);
 pub(super) const MEMORY: MetricDef =
-    MetricDef::gauge("process_resident_memory_bytes", "Resident memory size in bytes.", &[]);
-pub(super) const OPEN_FDS: MetricDef = MetricDef::gauge("process_open_fds", "Number of open file descriptors.", &[]);
+    MetricDef::gauge("kafka2prom_process_resident_memory_bytes", "Resident memory size in bytes.", &[]);
+pub(super) const OPEN_FDS: MetricDef =
+    MetricDef::gauge("kafka2prom_process_open_fds", "Number of open file descriptors.", &[]);
 pub(super) const MAX_FDS: MetricDef =
-    MetricDef::gauge("process_max_fds", "Maximum number of open file descriptors.", &[]);
-pub(super) const START: MetricDef =
-    MetricDef::gauge("process_start_time_seconds", "Start time of the process since unix epoch in seconds.", &[]);
+    MetricDef::gauge("kafka2prom_process_max_fds", "Maximum number of open file descriptors.", &[]);
+pub(super) const START: MetricDef = MetricDef::gauge(
+    "kafka2prom_process_start_time_seconds",
+    "Start time of the process since unix epoch in seconds.",
+    &[],
+);
 
 /// Reads the process' state when it is collected; without `/proc` it shows nothing new.
 pub(super) struct ProcessCollector {

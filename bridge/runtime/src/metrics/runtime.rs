@@ -171,7 +171,7 @@ mod tests {
         let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
         assert!(text.contains("kafka2prom_build_info{revision=\"abc\",version=\"1.2.3\"} 1\n"));
         for name in ["cpu_seconds_total", "resident_memory_bytes", "open_fds", "start_time_seconds"] {
-            assert!(text.contains(&format!("\nprocess_{name} ")), "{name} in {text}");
+            assert!(text.contains(&format!("\nkafka2prom_process_{name} ")), "{name} in {text}");
         }
     }
 }

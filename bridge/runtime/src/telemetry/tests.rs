@@ -245,7 +245,7 @@ async fn all_signals_arrive(protocol: OtelProtocol, received: Received, address:
     assert_eq!(received.log_bodies(), ["a batch was applied", "the last words"]);
     assert_eq!(received.service_name(), "bridge");
     let names = received.metric_names();
-    assert!(names.iter().any(|name| name == "process_cpu_seconds_total"), "{names:?}");
+    assert!(names.iter().any(|name| name == "kafka2prom_process_cpu_seconds_total"), "{names:?}");
     let tokens = received.tokens.lock().unwrap();
     assert!(tokens.len() >= 3 && tokens.iter().all(|token| token == "t1"), "{tokens:?}");
     for signal in ["traces", "logs", "metrics"] {

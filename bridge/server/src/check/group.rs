@@ -98,7 +98,7 @@ fn metadata(
     for (who, client) in [("a member", &**member), ("another client", &outsider)] {
         let found = ffi::committed(client, &ask, TIMEOUT).map_err(KafkaError::ConsumerCommit)?;
         let same = found.first().is_some_and(|(_, found)| match found {
-            k2p_core::ownership::Found::Stranger { raw, .. } => **raw == *marker.as_bytes(),
+            Some(k2p_core::ownership::Found::Stranger { raw, .. }) => **raw == *marker.as_bytes(),
             _ => false,
         });
         if !same {

@@ -11,6 +11,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::statistics::Statistics;
 
 use crate::metrics::ServerMetrics;
 
@@ -30,6 +31,9 @@ impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         self.log.error(&error, reason);
     }
+
+    /// rdkafka's default writes all of them to the log.
+    fn stats(&self, _: Statistics) {}
 }
 
 impl ProducerContext for Context {

@@ -41,8 +41,8 @@ pub(crate) fn generation<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> i32 
     }
 }
 
-/// The committed offsets of the consumer's group with their metadata. A partition
-/// whose own answer was an error is [`Found::unreadable`].
+/// The committed offsets of the consumer's group with their metadata; `None` for a
+/// partition whose own answer was an error.
 ///
 /// # Errors
 /// When the group's coordinator did not answer within `timeout`.
@@ -50,7 +50,7 @@ pub(crate) fn committed<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     partitions: &TopicPartitionList,
     timeout: Duration,
-) -> Result<Vec<(Tp, Found)>, RDKafkaErrorCode> {
+) -> Result<Vec<(Tp, Option<Found>)>, RDKafkaErrorCode> {
     let list = partitions.ptr();
     // SAFETY: client and list outlive the call; the list is filled in place, and only
     // read here before it is dropped by its owner. Its metadata is freed here and the
@@ -71,7 +71,7 @@ pub(crate) fn committed<C: ConsumerContext>(
                 std::slice::from_raw_parts(elem.metadata.cast::<u8>(), elem.metadata_size)
             };
             let readable = elem.err == RD_KAFKA_RESP_ERR_NO_ERROR;
-            found.push((tp, if readable { Found::read(elem.offset, metadata) } else { Found::unreadable() }));
+            found.push((tp, readable.then(|| Found::read(elem.offset, metadata))));
         }
         Ok(found)
     }

@@ -19,7 +19,6 @@ use std::time::{Duration, Instant};
 
 use k2p_core::cache::CacheConfig;
 use k2p_core::ownership::{Identity, Machine};
-use k2p_runtime::clock::mono_ms;
 use k2p_runtime::kafka::{KafkaConfig, KafkaLog};
 use k2p_runtime::shutdown::Shutdown;
 use rdkafka::consumer::Consumer;
@@ -40,9 +39,6 @@ const POLL: Duration = Duration::from_millis(20);
 /// An orderly leave takes 150-300 ms (kafka.md); past this the process ends anyway and
 /// its successors wait out the lease.
 const LEAVE: Duration = Duration::from_secs(5);
-/// Rule 5: a commit that outlives its partitions' assignment for this long may be sent
-/// again under a later generation.
-const STUCK_COMMIT: i64 = 10_000;
 
 /// A topic to consume.
 #[derive(Debug, Clone)]
@@ -146,7 +142,9 @@ pub fn start(
         side,
         commits: None,
         ends_asked: Default::default(),
-        stuck_since: None,
+        questions: 0,
+        left_behind: None,
+        fatal: None,
         topics: names.clone(),
     };
     let context = GroupContext::new(owner, events.clone());
@@ -187,12 +185,8 @@ fn poll(consumer: &Arc<GroupConsumer>, switches: &Switches, heartbeat: &Heartbea
         heartbeat.beat();
         let mut owner = consumer.context().owner();
         owner.step(consumer);
-        if let Some(since) = owner.stuck_since
-            && owner.machine.outstanding().is_some()
-            && ffi::generation(consumer) >= 0
-            && mono_ms() - since > STUCK_COMMIT
-        {
-            return Err(ConsumeError::Fatal("a commit outlived its assignment".to_owned()));
+        if let Some(why) = owner.fatal {
+            return Err(ConsumeError::Fatal(why.to_owned()));
         }
         let idle = owner.is_idle();
         drop(owner);

@@ -1,6 +1,6 @@
 //! The owner of the bridge's partitions: runs the ownership machine and does what it
 //! says. Lives on the one thread that polls the consumer.
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -39,10 +39,15 @@ pub(super) struct Owner {
     pub(super) workers: WorkerFactory,
     pub(super) side: Side,
     pub(super) commits: Option<CommitQueue<GroupContext>>,
-    /// Ends asked for and not answered yet.
-    pub(super) ends_asked: BTreeSet<Tp>,
-    /// Since when a commit has been outstanding although its partitions were let go.
-    pub(super) stuck_since: Option<MonoMs>,
+    /// Ends asked for and not answered yet, each with the number of its question: an
+    /// answer to a question of an earlier assignment must not become a barrier.
+    pub(super) ends_asked: BTreeMap<Tp, u64>,
+    /// Numbers the questions.
+    pub(super) questions: u64,
+    /// The commit that was outstanding when partitions were last let go.
+    pub(super) left_behind: Option<u64>,
+    /// Why this process must end.
+    pub(super) fatal: Option<&'static str>,
     pub(super) topics: Vec<Arc<str>>,
 }
 
@@ -88,8 +93,10 @@ impl Owner {
             }
             Action::Commit(commit) => return self.commit(&commit),
             Action::ReadEnd(tp) => {
-                if self.ends_asked.insert(tp.clone()) {
-                    self.side.ask_end(tp);
+                if !self.ends_asked.contains_key(&tp) {
+                    self.questions += 1;
+                    self.ends_asked.insert(tp.clone(), self.questions);
+                    self.side.ask_end(tp, self.questions);
                 }
             }
             Action::Changed { tp, from, to } => self.changed(&tp, from, to),
@@ -140,7 +147,10 @@ impl Owner {
     fn take_side_answers(&mut self) {
         while let Some(answer) = self.side.next_answer() {
             match answer {
-                SideAnswer::End { tp, end } => {
+                SideAnswer::End { tp, asked, end } => {
+                    if self.ends_asked.get(&tp) != Some(&asked) {
+                        continue;
+                    }
                     self.ends_asked.remove(&tp);
                     if let Some(end) = end {
                         if let Some(part) = self.parts.get(&tp) {
@@ -157,6 +167,9 @@ impl Owner {
     /// All markers of the group: for the machine, and as the group's map for routing.
     fn markers(&mut self, at: MonoMs, markers: Vec<(Tp, Found)>) {
         self.handle_at(Event::Watched(markers), at);
+        for (tp, part) in &self.parts {
+            part.worker.set_partitions(self.side.partition_count(&tp.topic));
+        }
         self.live.publish_group(super::group::map(self.machine.watch(), self.side.partition_counts(), &self.topics));
     }
 

@@ -39,6 +39,8 @@ pub(super) struct Partition {
     /// Where a successor has to begin; looked up once a second, because it costs a walk
     /// over all origins. An older one only makes a successor read more.
     low_water: i64,
+    /// How many partitions the topic had when that was last looked at; 0: unknown.
+    partitions: i32,
     expire_at: MonoMs,
 }
 
@@ -54,7 +56,7 @@ impl Partition {
         let cache = PartitionCache::new(live.topic.clone(), live.partition, next, config);
         let conflator = Conflator::new(DropReason::Superseded);
         let teller = Teller { live, counters, deadletter };
-        Partition { teller, shared, cache, conflator, newest: None, next, low_water: next, expire_at: 0 }
+        Partition { teller, shared, cache, conflator, newest: None, next, low_water: next, partitions: 0, expire_at: 0 }
     }
 
     /// Works until told to stop.
@@ -165,6 +167,7 @@ impl Partition {
         self.expire_at = now.mono + EXPIRE_EVERY;
         self.low_water = self.cache.low_water(now);
         self.shared.low_water.store(self.low_water, Ordering::SeqCst);
+        self.repartition();
         let expired = self.cache.expire(now);
         self.teller.counters.dropped(DropReason::IncompleteParts, expired.incomplete);
         if expired.changed() {
@@ -173,6 +176,18 @@ impl Partition {
             }
             self.publish(None);
         }
+    }
+
+    /// Rule 10: origins whose newer dumps go to another partition now are not shown here.
+    fn repartition(&mut self) {
+        let now = self.shared.partitions.load(Ordering::SeqCst);
+        let before = std::mem::replace(&mut self.partitions, now);
+        if before == 0 || now <= before {
+            return;
+        }
+        let moved = self.cache.repartitioned(before, now);
+        tracing::warn!(topic = %self.teller.live.topic, partition = self.teller.live.partition, before, now, moved, "the topic gained partitions: origins that moved away are dropped here");
+        self.publish(None);
     }
 
     /// First the view, then the position: what is below a position can be scraped (G2).

@@ -16,7 +16,7 @@ use k2p_runtime::shutdown::Shutdown;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 
 use super::ffi;
 
@@ -33,7 +33,12 @@ const MAX_END_REQUESTS: usize = 16_384;
 /// What the side threads found out.
 pub(super) enum SideAnswer {
     /// The end of a partition, read from its leader; `None` if that failed.
-    End { tp: Tp, end: Option<i64> },
+    End {
+        tp: Tp,
+        /// Of which question.
+        asked: u64,
+        end: Option<i64>,
+    },
     /// All markers of the group.
     Markers {
         /// Arrival of the answer.
@@ -74,7 +79,7 @@ type Counts = Arc<Mutex<BTreeMap<Arc<str>, i32>>>;
 /// Handle to the side threads.
 pub(super) struct Side {
     client: Arc<Client>,
-    ends: Sender<Tp>,
+    ends: Sender<(Tp, u64)>,
     answers: Receiver<SideAnswer>,
     counts: Counts,
     rewind: Duration,
@@ -113,8 +118,8 @@ impl Side {
     }
 
     /// Asks for the end of a partition; the answer comes by [`Side::next_answer`].
-    pub(super) fn ask_end(&self, tp: Tp) {
-        if let Err(refused) = self.ends.try_send(tp) {
+    pub(super) fn ask_end(&self, tp: Tp, asked: u64) {
+        if let Err(refused) = self.ends.try_send((tp, asked)) {
             tracing::error!(error = %refused, "the end of a partition cannot be asked for");
         }
     }
@@ -128,13 +133,20 @@ impl Side {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How many partitions a topic has; asked for if nobody has yet. 0: unknown.
+    /// Asks the cluster how many partitions the topics have; what it does not answer
+    /// stays as last seen.
+    pub(super) fn refresh_counts(&self, topics: &[Arc<str>]) {
+        refresh(&self.client, topics, &self.counts);
+    }
+
+    /// How many partitions a topic has, as last seen. 0: unknown.
     pub(super) fn partition_count(&self, topic: &Arc<str>) -> i32 {
-        if let Some(count) = self.counts.lock().unwrap_or_else(PoisonError::into_inner).get(topic) {
-            return *count;
-        }
-        refresh(&self.client, std::slice::from_ref(topic), &self.counts);
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).get(topic).copied().unwrap_or(0)
+    }
+
+    /// Every known partition, as a list to ask about.
+    pub(super) fn all_partitions(&self) -> TopicPartitionList {
+        all_partitions(&self.counts)
     }
 
     /// Rule 7: at the marker's low-water offset; without one, at what is `rewind` old.
@@ -156,28 +168,16 @@ impl Side {
         if by_time.count() == 0 {
             return starts;
         }
+        // The ends first: a record that is produced between the two answers is then found
+        // by its time, or lies behind the end that reading begins at. The other way
+        // round it would be passed over.
+        let wanted: Vec<Tp> = by_time.elements().iter().map(|e| Tp::new(e.topic(), e.partition())).collect();
+        let ends: BTreeMap<Tp, Option<i64>> = ends(&self.client, &wanted).into_iter().collect();
         match self.client.offsets_for_times(by_time, TIMEOUT) {
-            Ok(found) => self.by_time(&found, &mut starts),
+            Ok(found) => starts.extend(by_time_or_end(&found, &ends)),
             Err(error) => tracing::warn!(%error, "no offsets by time: reading these partitions from their beginning"),
         }
         starts
-    }
-
-    fn by_time(&self, found: &TopicPartitionList, starts: &mut BTreeMap<Tp, Start>) {
-        for elem in found.elements() {
-            let tp = Tp::new(elem.topic(), elem.partition());
-            let start = match elem.offset() {
-                Offset::Offset(offset) if elem.error().is_ok() => Start::At(offset),
-                // Nothing is younger than `rewind`: begin at the end.
-                Offset::End => self.end_of(&tp).map_or(Start::Beginning, Start::At),
-                _ => Start::Beginning,
-            };
-            starts.insert(tp, start);
-        }
-    }
-
-    fn end_of(&self, tp: &Tp) -> Option<i64> {
-        ends(&self.client, std::slice::from_ref(tp)).into_iter().next().and_then(|(_, end)| end)
     }
 
     /// Waits for the threads after the shutdown.
@@ -190,6 +190,20 @@ impl Side {
     }
 }
 
+/// Where the answer by time says; at the end where nothing is young enough.
+fn by_time_or_end(found: &TopicPartitionList, ends: &BTreeMap<Tp, Option<i64>>) -> Vec<(Tp, Start)> {
+    let start = |elem: &TopicPartitionListElem<'_>| {
+        let tp = Tp::new(elem.topic(), elem.partition());
+        let start = match elem.offset() {
+            Offset::Offset(offset) if elem.error().is_ok() => Start::At(offset),
+            Offset::End => ends.get(&tp).copied().flatten().map_or(Start::Beginning, Start::At),
+            _ => Start::Beginning,
+        };
+        (tp, start)
+    };
+    found.elements().iter().map(start).collect()
+}
+
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
     std::thread::Builder::new()
         .name(name.to_owned())
@@ -198,14 +212,14 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
 }
 
 /// Answers end requests, all that are waiting in one call.
-fn read_ends(client: &Client, wanted: &Receiver<Tp>, answers: &Sender<SideAnswer>, shutdown: &Shutdown) {
+fn read_ends(client: &Client, wanted: &Receiver<(Tp, u64)>, answers: &Sender<SideAnswer>, shutdown: &Shutdown) {
     while !shutdown.is_triggered() {
         let Ok(first) = wanted.recv_timeout(Duration::from_millis(100)) else { continue };
-        let batch: Vec<Tp> = std::iter::once(first).chain(wanted.try_iter()).collect();
+        let (batch, numbers): (Vec<Tp>, Vec<u64>) = std::iter::once(first).chain(wanted.try_iter()).unzip();
         let mut failed = false;
-        for (tp, end) in ends(client, &batch) {
+        for ((tp, end), asked) in ends(client, &batch).into_iter().zip(numbers) {
             failed |= end.is_none();
-            if answers.send(SideAnswer::End { tp, end }).is_err() {
+            if answers.send(SideAnswer::End { tp, asked, end }).is_err() {
                 return;
             }
         }
@@ -259,7 +273,9 @@ fn watch_markers(
         let list = all_partitions(counts);
         if list.count() > 0 {
             match ffi::committed(watcher, &list, TIMEOUT) {
-                Ok(markers) => {
+                Ok(read) => {
+                    // What could not be read is left out: it would pass for a change.
+                    let markers = read.into_iter().filter_map(|(tp, found)| Some((tp, found?))).collect();
                     // Taken after the answer: rule 3 counts from its arrival.
                     if answers.send(SideAnswer::Markers { at: mono_ms(), markers }).is_err() {
                         return;

@@ -2,7 +2,7 @@
 //! only one that publishes its view.
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, Ordering};
 use std::thread::JoinHandle;
 
 use k2p_core::cache::CacheConfig;
@@ -24,6 +24,8 @@ use crate::metrics::ServerMetrics;
 pub(super) struct Shared {
     pub(super) stop: AtomicBool,
     pub(super) live: AtomicBool,
+    /// How many partitions the topic has, as last seen; 0: unknown.
+    pub(super) partitions: AtomicI32,
     /// Stored by the worker only, after the view that holds it was published.
     pub(super) position: AtomicI64,
     pub(super) low_water: AtomicI64,
@@ -41,6 +43,11 @@ impl WorkerHandle {
     pub(super) fn progress(&self) -> Progress {
         let low_water = self.shared.low_water.load(Ordering::SeqCst);
         Progress { position: self.shared.position.load(Ordering::SeqCst), low_water }
+    }
+
+    /// Rule 10: the topic may have gained partitions.
+    pub(super) fn set_partitions(&self, count: i32) {
+        self.shared.partitions.store(count, Ordering::SeqCst);
     }
 
     /// Live partitions apply each record at once; others catch up newest first.
@@ -111,6 +118,7 @@ impl WorkerFactory {
         let shared = Arc::new(Shared {
             stop: AtomicBool::new(false),
             live: AtomicBool::new(false),
+            partitions: AtomicI32::new(0),
             position: AtomicI64::new(first),
             low_water: AtomicI64::new(first),
         });

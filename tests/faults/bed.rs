@@ -1,0 +1,369 @@
+//! One fault run.
+use super::producer::Sender;
+use super::record::Recorder;
+use super::scraper::{Scraper, Target, scrape};
+use crate::checker::{self, CommitRead, Frozen, History, Hole, Limits, Micros, Report, Rule};
+use crate::support::kafka::{Kafka, unique};
+use crate::support::poll::{eventually_ok, within};
+use crate::support::process::{Service, command};
+use crate::support::supervise::{Signal, new_dir};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::{Offset, TopicPartitionList};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// A partition that nobody disturbs any more is live after this at the latest.
+const LIVE: Duration = Duration::from_secs(60);
+const STOP: Duration = Duration::from_secs(30);
+
+/// What a run is made of.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// Of the topic, at the beginning.
+    pub partitions: i32,
+    /// Origins, each with two series.
+    pub origins: u32,
+    /// `session.timeout.ms`.
+    pub session_ms: u64,
+    /// L.
+    pub lease_ms: u64,
+    /// L_wait.
+    pub wait_ms: u64,
+    /// Of the topic; also how long a silent origin may stay.
+    pub staleness_s: u64,
+    /// The binary, and an environment for it.
+    pub program: Option<PathBuf>,
+    /// The rule that is switched off, of a binary that can.
+    pub broken: Option<&'static str>,
+}
+
+impl Setup {
+    /// Short timers: session 2 s, L = 4 s, L_wait = 5 s.
+    pub fn short() -> Setup {
+        Setup {
+            partitions: 8,
+            origins: 24,
+            session_ms: 2000,
+            lease_ms: 4000,
+            wait_ms: 5000,
+            staleness_s: 90,
+            program: None,
+            broken: None,
+        }
+    }
+
+    /// The defaults of design §1.
+    pub fn default_timers() -> Setup {
+        Setup { session_ms: 10_000, lease_ms: 15_000, wait_ms: 18_000, ..Setup::short() }
+    }
+}
+
+/// A bridge of a run.
+pub struct Bridge {
+    /// Its number in the history.
+    pub number: u32,
+    /// Its client.id, for the chaos proxy.
+    pub client_id: String,
+    service: Service,
+    target: Target,
+    _scraper: Scraper,
+}
+
+impl Bridge {
+    /// The process.
+    pub fn service(&self) -> &Service {
+        &self.service
+    }
+
+    /// The sum of one of its own counters over all label sets that contain `label`.
+    pub fn counter(&self, name: &str, label: &str) -> f64 {
+        let own = self.service.get("/metrics/self").map(|a| a.text()).unwrap_or_default();
+        let lines = own.lines().filter(|line| line.starts_with(&format!("{name}{{")) && line.contains(label));
+        lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
+    }
+}
+
+/// A run: everything in it ends when it is dropped.
+pub struct Bed {
+    name: String,
+    setup: Setup,
+    brokers: String,
+    pub topic: String,
+    pub group: String,
+    pub recorder: Arc<Recorder>,
+    sender: Sender,
+    _commits: CommitWatch,
+    dir: PathBuf,
+    numbers: AtomicU32,
+}
+
+impl Bed {
+    /// A topic, and a producer that sends to it.
+    pub fn new(kafka: &Kafka, name: &str, setup: Setup) -> Bed {
+        let topic = unique(name);
+        kafka.create_topic(&topic, setup.partitions, &[]);
+        let recorder = Arc::new(Recorder::new());
+        let sender = Sender::start(kafka.producer("none"), &topic, setup.origins, &recorder);
+        let group = unique(&format!("{name}-group"));
+        let brokers = kafka.bootstrap();
+        let commits = CommitWatch::start(&brokers, &group, &topic, setup.partitions, &recorder);
+        Bed {
+            name: name.to_owned(),
+            setup,
+            brokers,
+            topic,
+            group,
+            recorder,
+            sender,
+            _commits: commits,
+            dir: new_dir(name),
+            numbers: AtomicU32::new(0),
+        }
+    }
+
+    /// Starts a bridge, and scrapers on it.
+    pub fn bridge(&self) -> Bridge {
+        self.bridge_at(&self.brokers)
+    }
+
+    /// [`Bed::bridge`] by way of other addresses: the chaos proxy's.
+    ///
+    /// # Panics
+    /// Where it does not start.
+    pub fn bridge_at(&self, brokers: &str) -> Bridge {
+        let number = self.numbers.fetch_add(1, Ordering::SeqCst);
+        let client_id = unique(&format!("{}-{number}", self.name));
+        let file = self.write_config(number, brokers, &client_id);
+        let command = self.command(&file);
+        let service = Service::launch("bridge", &command).unwrap_or_else(|e| panic!("bridge {number}: {e}"));
+        let target = Target {
+            bridge: number,
+            listen: service.listen().to_owned(),
+            topic: self.topic.clone(),
+            partitions: self.setup.partitions,
+        };
+        let scraper = Scraper::start(target.clone(), &self.recorder);
+        self.note(format!("bridge {number} is started"));
+        Bridge { number, client_id, service, target, _scraper: scraper }
+    }
+
+    fn write_config(&self, number: u32, brokers: &str, client_id: &str) -> PathBuf {
+        let Setup { session_ms, lease_ms, wait_ms, staleness_s, .. } = self.setup;
+        let text = format!(
+            "kafka:\n  brokers: \"{brokers}\"\n  group: \"{}\"\n  properties:\n    client.id: \"{client_id}\"\n    \
+             session.timeout.ms: \"{session_ms}\"\n\
+             topics: [{{name: \"{}\", staleness: {staleness_s}s}}]\n\
+             ownership: {{lease: {lease_ms}ms, wait: {wait_ms}ms}}\n\
+             web: {{listen_address: \"127.0.0.1:0\"}}\n",
+            self.group, self.topic
+        );
+        let file = self.dir.join(format!("{number}.yml"));
+        fs::write(&file, text).expect("the run's directory can be written");
+        file
+    }
+
+    fn command(&self, file: &Path) -> Command {
+        let file = file.to_str().expect("paths here are text");
+        let ours = command(&["serve", "--config.file", file]);
+        let Some(program) = &self.setup.program else { return ours };
+        let mut command = Command::new(program);
+        command.args(ours.get_args());
+        if let Some(rule) = self.setup.broken {
+            command.env("K2P_BREAK", rule);
+        }
+        command
+    }
+
+    /// Writes a fault into the history.
+    pub fn note(&self, what: String) {
+        let now = self.recorder.now();
+        self.recorder.history().faults.push((now, what));
+    }
+
+    /// Waits until every origin is shown by one of these bridges, and each of them
+    /// shows some.
+    #[track_caller]
+    pub fn wait_shown(&self, bridges: &[&Bridge]) {
+        let all = usize::try_from(self.setup.origins - self.silent()).expect("few origins");
+        eventually_ok(&format!("{}: every origin is shown", self.name), LIVE, || {
+            let of = |b: &&Bridge| scrape(&b.target, None, &self.recorder).unwrap_or(0);
+            let shown: Vec<usize> = bridges.iter().map(of).collect();
+            let whole = shown.iter().sum::<usize>() == all && !shown.contains(&0);
+            if whole { Ok(()) } else { Err(format!("{shown:?} of {all} origins{}", logs(bridges))) }
+        });
+    }
+
+    fn silent(&self) -> u32 {
+        self.sender.orders.silent_below.load(Ordering::SeqCst)
+    }
+
+    /// Ends a bridge without warning. Its scrapers go on asking where it was.
+    pub fn kill(&self, bridge: &Bridge) {
+        self.note(format!("bridge {} is killed", bridge.number));
+        bridge.service.process().signal(Signal::Kill);
+        bridge.service.process().wait_exit(STOP);
+    }
+
+    /// Ends a bridge in good order.
+    pub fn stop(&self, bridge: &Bridge) {
+        self.note(format!("bridge {} is told to end", bridge.number));
+        assert_eq!(bridge.service.stop(), 0, "{}", bridge.service.process().log_tail());
+    }
+
+    /// Freezes a bridge, and lets it go on after a time.
+    pub fn freeze(&self, bridge: &Bridge, time: Duration) {
+        self.note(format!("bridge {} is frozen for {time:?}", bridge.number));
+        let from = self.recorder.now();
+        bridge.service.process().signal(Signal::Stop);
+        thread::sleep(time);
+        bridge.service.process().signal(Signal::Cont);
+        self.recorder.history().frozen.push(Frozen { bridge: bridge.number, from, to: self.recorder.now() + 1_000_000 });
+    }
+
+    /// The first `count` origins send nothing any more.
+    pub fn silence(&self, count: u32) {
+        self.sender.orders.silent_below.store(count, Ordering::SeqCst);
+        self.recorder.history().silent.extend(0..count);
+    }
+
+    /// The producer sends nothing, or goes on.
+    pub fn pause(&self, pause: bool) {
+        self.note(format!("the producer pauses: {pause}"));
+        self.sender.orders.pause.store(pause, Ordering::SeqCst);
+    }
+
+    /// A new producer, which knows the topic as it is now.
+    pub fn new_producer(&self, kafka: &Kafka) {
+        let next = kafka.producer("none");
+        *self.sender.orders.next.lock().expect("nobody panics while holding it") = Some(next);
+    }
+
+    /// Lets everything settle, looks once more at every bridge that lives, and checks.
+    #[track_caller]
+    pub fn finish(&self, living: &[&Bridge]) -> Run {
+        self.sender.orders.hold.store(true, Ordering::SeqCst);
+        let held = within(LIVE, || if self.sender.orders.holding() { Ok(()) } else { Err(()) });
+        assert!(held.is_ok(), "{}: the producer cannot send", self.name);
+        let last = self.recorder.history().sent.iter().map(|s| s.seq).max().unwrap_or(0);
+        let settled = eventually_ok(&format!("{}: every last value is shown", self.name), LIVE, || {
+            let begun = self.recorder.now();
+            let all = living.iter().all(|b| scrape(&b.target, None, &self.recorder).is_ok());
+            let lost = self.lost(begun, last);
+            if all && lost.is_empty() { Ok(begun) } else { Err(format!("lost: {lost:?}{}", logs(living))) }
+        });
+        let mut history = self.recorder.history().clone();
+        history.settled = Some(settled);
+        let stale_after = (self.setup.staleness_s + 3) * 1_000_000;
+        let report = checker::check(&history, &Limits { stale_after, ..Limits::default() });
+        Run { name: self.name.clone(), history, report }
+    }
+
+    /// The origins whose last value nobody has shown since.
+    fn lost(&self, since: Micros, last: u64) -> Vec<u32> {
+        let history = self.recorder.history();
+        let scrapes = history.scrapes.iter().filter(|s| s.start >= since);
+        let shown: BTreeSet<u32> =
+            scrapes.flat_map(|s| &s.shown).filter(|s| s.seq == last).map(|s| s.origin).collect();
+        (self.silent()..self.setup.origins).filter(|origin| !shown.contains(origin)).collect()
+    }
+}
+
+fn logs(bridges: &[&Bridge]) -> String {
+    let log = |b: &&Bridge| format!("\n--- bridge {}\n{}", b.number, b.service.process().log_tail());
+    bridges.iter().map(log).collect()
+}
+
+/// A run that has ended.
+pub struct Run {
+    name: String,
+    pub history: History,
+    pub report: Report,
+}
+
+impl Run {
+    /// Fails if a rule was broken.
+    ///
+    /// # Panics
+    /// Then.
+    #[track_caller]
+    pub fn assert_sound(&self) {
+        self.print();
+        let faults: Vec<String> = self.history.faults.iter().map(|(at, what)| format!("{at} µs: {what}")).collect();
+        assert!(self.report.violations.is_empty(), "{}: {}\n{}", self.name, self.report, faults.join("\n"));
+        assert!(self.report.samples > 1000, "{}: only {} samples", self.name, self.report.samples);
+    }
+
+    /// Says what was seen.
+    pub fn print(&self) {
+        let moves = self.moves();
+        let mut took: Vec<u64> = moves.iter().map(|h| h.took / 1000).collect();
+        took.sort_unstable();
+        let at = |percent: usize| took.get((took.len() * percent / 100).min(took.len().saturating_sub(1))).copied();
+        let dark = checker::longest_dark(&self.history).into_values().max().unwrap_or(0) / 1000;
+        eprintln!(
+            "FAULTS {}: {}; {} moves, hole p50 {:?} p99 {:?} ms; longest dark {dark} ms",
+            self.name,
+            self.report,
+            moves.len(),
+            at(50),
+            at(99),
+        );
+    }
+
+    /// Every move of a partition.
+    pub fn moves(&self) -> Vec<Hole> {
+        checker::moves(&self.history)
+    }
+
+    /// Something that a test cannot go without.
+    pub fn broke(&self, rule: Rule) -> bool {
+        self.report.broken().contains(&rule)
+    }
+}
+
+/// Reads the group's commits as an outsider, until it is dropped.
+struct CommitWatch {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl CommitWatch {
+    fn start(brokers: &str, group: &str, topic: &str, partitions: i32, recorder: &Arc<Recorder>) -> CommitWatch {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", brokers).set("group.id", group).set("log_level", "0");
+        let client: BaseConsumer = config.create().expect("a client");
+        let mut asked = TopicPartitionList::new();
+        asked.add_partition_range(topic, 0, partitions - 1);
+        let (told, recorder) = (Arc::clone(&stop), Arc::clone(recorder));
+        let thread = thread::spawn(move || {
+            while !told.load(Ordering::SeqCst) {
+                thread::sleep(Duration::from_millis(200));
+                let Ok(found) = client.committed_offsets(asked.clone(), Duration::from_secs(2)) else { continue };
+                let read = recorder.now();
+                let commits = found.elements().into_iter().filter_map(|e| match e.offset() {
+                    Offset::Offset(offset) => Some(CommitRead { read, partition: e.partition(), offset }),
+                    _ => None,
+                });
+                recorder.history().commits.extend(commits);
+            }
+        });
+        CommitWatch { stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for CommitWatch {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! What fault runs are made of: a producer, bridges, scrapers on all of them, a watch
+//! on the group's commits, and the history of it all for the checker.
+#![allow(unreachable_pub, reason = "the modules are private to one test crate")]
+
+pub mod bed;
+pub mod broken;
+mod producer;
+mod record;
+mod scraper;

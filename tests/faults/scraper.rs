@@ -1,0 +1,128 @@
+//! Scrapes of one bridge, at a steady pace whatever becomes of the bridge: requests
+//! are sent to a frozen process too, and answered when it goes on.
+use super::record::Recorder;
+use crate::checker::{Route, Scrape, Sighting};
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// Between two scrapes of `/metrics` of one bridge.
+const PAUSE: Duration = Duration::from_millis(50);
+/// The same while answers are overdue.
+const PAUSE_OVERDUE: Duration = Duration::from_millis(250);
+/// More than this many under way: overdue.
+const OVERDUE: u32 = 8;
+/// Never more than this many under way.
+const IN_FLIGHT: u32 = 60;
+/// Each so many scrapes, one asks for a partition instead.
+const PARTITION_EVERY: u32 = 5;
+/// A bridge that is frozen for longer is given up.
+const TIMEOUT: Duration = Duration::from_secs(40);
+
+/// A thread that scrapes a bridge until it is dropped.
+#[derive(Debug)]
+pub struct Scraper {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Who is asked for what.
+#[derive(Debug, Clone)]
+pub struct Target {
+    pub bridge: u32,
+    pub listen: String,
+    pub topic: String,
+    pub partitions: i32,
+}
+
+impl Scraper {
+    pub fn start(target: Target, recorder: &Arc<Recorder>) -> Scraper {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (told, recorder) = (Arc::clone(&stop), Arc::clone(recorder));
+        let thread = thread::spawn(move || hammer(&Arc::new(target), &recorder, &told));
+        Scraper { stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Scraper {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn hammer(target: &Arc<Target>, recorder: &Arc<Recorder>, stop: &AtomicBool) {
+    let in_flight = Arc::new(AtomicU32::new(0));
+    let mut asked = 0_u32;
+    while !stop.load(Ordering::SeqCst) {
+        let under_way = in_flight.load(Ordering::SeqCst);
+        // Not in step with other scrapers, nor with a bridge's timers.
+        let jitter = Duration::from_millis(u64::from(asked.wrapping_mul(7) % 13));
+        thread::sleep(jitter + if under_way > OVERDUE { PAUSE_OVERDUE } else { PAUSE });
+        if under_way >= IN_FLIGHT {
+            continue;
+        }
+        asked += 1;
+        in_flight.fetch_add(1, Ordering::SeqCst);
+        let (target, recorder, in_flight) = (Arc::clone(target), Arc::clone(recorder), Arc::clone(&in_flight));
+        thread::spawn(move || {
+            let partition = i32::try_from(asked / PARTITION_EVERY).unwrap_or(0) % target.partitions;
+            let of = (asked % PARTITION_EVERY == 0).then_some(partition);
+            // Nobody there, or gone in the middle: nothing was seen.
+            let _ = scrape(&target, of, &recorder);
+            in_flight.fetch_sub(1, Ordering::SeqCst);
+        });
+    }
+}
+
+/// One scrape, into the history if it was answered with 200; how many origins.
+pub fn scrape(target: &Target, partition: Option<i32>, recorder: &Recorder) -> std::io::Result<usize> {
+    let path = match partition {
+        None => "/metrics".to_owned(),
+        Some(partition) => format!("/partitions/{}/{partition}/metrics", target.topic),
+    };
+    let route = if partition.is_none() { Route::Metrics } else { Route::Partition };
+    let start = recorder.now();
+    let mut stream = TcpStream::connect(&target.listen)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    // HTTP/1.0: the answer comes as it is and ends with the connection.
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {}\r\nX-Prometheus-Scrape-Timeout-Seconds: 3\r\n\r\n", target.listen)?;
+    let mut answer = vec![0; 64 << 10];
+    let first = stream.read(&mut answer)?;
+    let head = recorder.now();
+    answer.truncate(first);
+    // A process that is killed cuts its answer: what came before was seen.
+    let _ = stream.read_to_end(&mut answer);
+    let text = String::from_utf8_lossy(&answer);
+    let status = text.get(9..12).unwrap_or_default();
+    if status != "200" {
+        return Err(std::io::Error::other(format!("status {status}")));
+    }
+    let shown = sightings(&text);
+    let origins = shown.len();
+    recorder.history().scrapes.push(Scrape { bridge: target.bridge, route, start, head, shown });
+    Ok(origins)
+}
+
+/// The origins of an exposition. A last line that was cut does not count.
+fn sightings(text: &str) -> Vec<Sighting> {
+    let mut of_origin: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
+    for line in text.split_inclusive('\n').filter(|line| line.starts_with("seq{") && line.ends_with('\n')) {
+        let origin = line.split_once("instance=\"").and_then(|(_, rest)| rest.split_once('"')?.0.parse().ok());
+        let value = line.trim_end().rsplit_once(' ').and_then(|(_, value)| value.parse().ok());
+        // What cannot be read was sent by nobody.
+        of_origin.entry(origin.unwrap_or(u32::MAX)).or_default().push(value.unwrap_or(u64::MAX));
+    }
+    let sighting = |(origin, values): (u32, Vec<u64>)| Sighting {
+        origin,
+        seq: values.iter().copied().min().unwrap_or(u64::MAX),
+        whole: values.len() <= 2 && values.iter().all(|v| *v == values[0]),
+    };
+    of_origin.into_iter().map(sighting).collect()
+}
