@@ -6,8 +6,7 @@ use crate::support::skip::require;
 
 fn check(kafka: &Kafka, topic: &str) -> (Option<i32>, String) {
     let (brokers, group) = (kafka.bootstrap(), unique("check"));
-    let arguments =
-        ["check", "kafka", "--kafka.brokers", &brokers, "--kafka.topic", topic, "--kafka.group", &group];
+    let arguments = ["check", "kafka", "--kafka.brokers", &brokers, "--kafka.topic", topic, "--kafka.group", &group];
     let output = process::run(&arguments, b"");
     (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
 }

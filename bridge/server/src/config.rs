@@ -307,7 +307,17 @@ fn ownership(section: &Section<'_>, kafka: Option<&KafkaConfig>) -> (Option<owne
             safe = false;
         }
     }
-    (safe.then(|| ownership::Config::new(millis(lease), millis(wait))), rewind)
+    (safe.then(|| timers(lease, wait)), rewind)
+}
+
+#[cfg(not(feature = "faults"))]
+fn timers(lease: Duration, wait: Duration) -> ownership::Config {
+    ownership::Config::new(millis(lease), millis(wait))
+}
+
+#[cfg(feature = "faults")]
+fn timers(lease: Duration, wait: Duration) -> ownership::Config {
+    ownership::Config { rules: crate::faults::rules(), ..ownership::Config::new(millis(lease), millis(wait)) }
 }
 
 fn web(section: &Section<'_>, flags: &Flags, errors: &mut Vec<String>) -> Option<Web> {
