@@ -67,10 +67,10 @@ fn a_bridge_is_killed_and_started_at_once() {
 #[test]
 fn a_bridge_is_frozen_for_longer_than_every_timeout() {
     let Some(kafka) = require(Kafka::shared()) else { return };
-    frozen(kafka, Setup::short()).assert_sound();
+    frozen(kafka, &Setup::short()).assert_sound();
 }
 
-fn frozen(kafka: &Kafka, setup: Setup) -> Run {
+fn frozen(kafka: &Kafka, setup: &Setup) -> Run {
     let bed = Bed::new(kafka, "freeze", setup.clone());
     let (a, b) = (bed.bridge(), bed.bridge());
     bed.wait_shown(&[&a, &b]);
@@ -257,9 +257,9 @@ fn without_its_rule_each_fault_is_a_violation() {
     let Some(kafka) = require(Kafka::shared()) else { return };
     let program = Some(broken::program());
     let without = |rule| Setup { broken: Some(rule), program: program.clone(), ..Setup::short() };
-    let whole = frozen(kafka, Setup { program: program.clone(), ..Setup::short() });
+    let whole = frozen(kafka, &Setup { program: program.clone(), ..Setup::short() });
     whole.assert_sound();
-    let run = frozen(kafka, without("lease"));
+    let run = frozen(kafka, &without("lease"));
     run.print();
     assert!(run.broke(Rule::Older), "a frozen bridge without the lease: {}", run.report);
     let run = cut(kafka, "blackhole-broken", without("wait"), Mode::Blackhole, seconds(11));

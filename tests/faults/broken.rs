@@ -15,10 +15,10 @@ pub fn program() -> PathBuf {
         let profile = binary().parent().expect("a binary lies in a directory");
         let target = profile.parent().expect("a profile lies in the target directory");
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--features", "faults", "--bin", "kafka2prom", "--target-dir"]);
+        cargo.args(["build", "--quiet", "--features", "faults", "--bin", "kafka2prom-faults", "--target-dir"]);
         cargo.arg(target).current_dir(env!("CARGO_MANIFEST_DIR"));
         assert!(cargo.status().expect("cargo runs").success(), "the binary of the feature `faults` does not build");
-        profile.join("kafka2prom")
+        profile.join("kafka2prom-faults")
     };
     BUILT.get_or_init(build).clone()
 }
