@@ -11,8 +11,6 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
-    #[command(flatten)]
-    pub(crate) log: LogArgs,
 }
 
 /// What every command that runs for a while logs, and how.
@@ -20,17 +18,17 @@ pub(crate) struct Cli {
 #[command(next_help_heading = "Logs and telemetry")]
 pub(crate) struct LogArgs {
     /// error, warn, info, debug, trace, or a filter like `info,k2p_server=debug`.
-    #[arg(long = "log.level", global = true, value_name = "LEVEL", default_value = "info")]
+    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
     pub(crate) level: String,
     /// How log lines are written, on stderr.
-    #[arg(long = "log.format", global = true, value_enum, default_value_t = LogFormat::Logfmt)]
+    #[arg(long = "log.format", value_name = "FORMAT", value_enum, default_value_t = LogFormat::Logfmt)]
     pub(crate) format: LogFormat,
     /// Sends traces, logs and own metrics to this OTLP endpoint, e.g.
     /// `http://127.0.0.1:4318` (http) or `http://127.0.0.1:4317` (grpc).
-    #[arg(long = "otel.endpoint", global = true, value_name = "URL")]
+    #[arg(long = "otel.endpoint", value_name = "URL")]
     pub(crate) otel_endpoint: Option<String>,
     /// How OTLP is spoken.
-    #[arg(long = "otel.protocol", global = true, value_enum, default_value_t = OtelProtocol::Http)]
+    #[arg(long = "otel.protocol", value_name = "PROTOCOL", value_enum, default_value_t = OtelProtocol::Http)]
     pub(crate) otel_protocol: OtelProtocol,
 }
 
@@ -54,22 +52,39 @@ pub(crate) enum OtelProtocol {
 pub(crate) enum Command {
     /// Runs a bridge: consumes dumps from Kafka and answers scrapes.
     ///
-    /// Example: kafka2prom serve --kafka.brokers kafka:9092 --kafka.group kafka2prom --kafka.topic k2p.metrics
+    /// A broker and a topic are all that it needs, by flags or in a file. Every bridge that
+    /// is started with the same group shares the partitions. It logs `msg=ready
+    /// listen=HOST:PORT` when it listens; / is its status page, /metrics the scrape.
+    ///
+    /// Example: kafka2prom serve --kafka.brokers kafka:9092 --kafka.topic k2p.metrics
     Serve(ServeArgs),
     /// Runs an agent: scrapes targets and dump files inside a cluster, ships them to Kafka.
+    ///
+    /// It takes either flags or a file. Every origin has the labels of --label, those behind
+    /// its source, and where these say nothing `job` and `instance` of the source.
     ///
     /// Example: kafka2prom agent --kafka.brokers kafka:9092 --label cluster=acme --scrape http://127.0.0.1:9100/metrics
     Agent(AgentArgs),
     /// Shows the whole way on this machine, with nothing installed: simulated clusters, their
     /// agents, an in-process Kafka, two bridges, a status page.
+    ///
+    /// It prints the addresses and three things to try. Ctrl-C ends it; nothing is left behind.
+    ///
+    /// Example: kafka2prom demo --scrape http://127.0.0.1:9100/metrics
     Demo(DemoArgs),
     /// Creates the topics, or checks existing ones.
+    ///
+    /// Example: kafka2prom topics create --kafka.brokers kafka:9092 --partitions 24 --replicas 3
     #[command(subcommand)]
     Topics(TopicsCommand),
     /// Checks a configuration or a cluster without starting anything.
+    ///
+    /// Example: kafka2prom check config bridge.yaml
     #[command(subcommand)]
     Check(CheckCommand),
     /// Reads one record value as the bridge would, and says what is in it.
+    ///
+    /// Exit code 1 if the bridge would refuse it.
     ///
     /// Example: curl -s http://127.0.0.1:9100/metrics | kafka2prom decode -
     Decode(DecodeArgs),
@@ -78,8 +93,12 @@ pub(crate) enum Command {
     /// Example: kafka2prom explain 'cluster="acme",job="spark"' jvm_threads
     Explain(ExplainArgs),
     /// Prints the catalogue of the program's own metrics.
+    ///
+    /// Example: kafka2prom metrics --format json
     Metrics(MetricsArgs),
     /// Prints a shell's completion script.
+    ///
+    /// Example: kafka2prom completions bash > /etc/bash_completion.d/kafka2prom
     Completions {
         /// bash, elvish, fish, powershell or zsh.
         shell: clap_complete::Shell,
@@ -93,7 +112,7 @@ pub(crate) struct KafkaArgs {
     /// Brokers to begin with.
     #[arg(long = "kafka.brokers", value_name = "HOST:PORT[,…]")]
     pub(crate) brokers: Option<String>,
-    /// A librdkafka property, e.g. `security.protocol=SASL_SSL`; repeatable.
+    /// A property of librdkafka, e.g. `security.protocol=SASL_SSL`; repeatable.
     #[arg(long = "kafka.property", value_name = "NAME=VALUE")]
     pub(crate) properties: Vec<String>,
 }
@@ -105,40 +124,51 @@ pub(crate) struct ServeArgs {
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) kafka: KafkaArgs,
-    /// The consumer group that the bridges share.
+    /// The consumer group that the bridges share [default: kafka2prom].
     #[arg(long = "kafka.group", value_name = "GROUP", help_heading = "Kafka")]
     pub(crate) group: Option<String>,
-    /// A topic to consume; repeatable.
+    /// A topic to consume; repeatable. With it the topics of the file do not count.
     #[arg(long = "kafka.topic", value_name = "NAME[:metrics]", help_heading = "Kafka")]
     pub(crate) topics: Vec<String>,
-    /// Where to listen; port 0 lets the system choose.
+    /// Where to listen; `:PORT` is every address, port 0 lets the system choose [default: :9527].
     #[arg(long = "web.listen-address", value_name = "HOST:PORT", help_heading = "Web")]
     pub(crate) listen: Option<String>,
-    /// Where the other bridges reach this one (default: the listen address, where that names a host).
+    /// Where the other bridges reach this one [default: the listen address; this host's name
+    /// where every address is listened on].
     #[arg(long = "web.advertise-address", value_name = "HOST:PORT", help_heading = "Web")]
     pub(crate) advertise: Option<String>,
-    /// Where Prometheus reaches the bridges as one, e.g. a service in front of all of them.
+    /// Where Prometheus reaches the bridges as one, e.g. a service in front of all of them;
+    /// service discovery by partition (/sd?by=partition) leads there.
     #[arg(long = "web.external-address", value_name = "HOST:PORT", help_heading = "Web")]
     pub(crate) external: Option<String>,
-    /// How a request for a partition of another bridge is answered: proxy or redirect.
+    /// How a request for a partition of another bridge is answered: proxy or redirect
+    /// [default: proxy].
     #[arg(long = "web.route", value_name = "HOW", help_heading = "Web")]
     pub(crate) route: Option<String>,
-    /// Allows DELETE and PUT under /api/v1 and the drain by HTTP.
+    /// Allows what is under /api/v1/admin (switching a topic's policy) to whoever reaches the
+    /// port.
     #[arg(long = "web.enable-admin-api", help_heading = "Web")]
     pub(crate) admin: bool,
+    /// Ends in good order when its standard input ends: a child of the demo outlives nobody.
+    #[arg(long, hide = true)]
+    pub(crate) end_with_stdin: bool,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
 }
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct AgentArgs {
-    /// The configuration file; flags win over what it says.
+    /// The configuration file, instead of flags: only --web.listen-address and those for logs
+    /// and telemetry go with it.
     #[arg(long = "config.file", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) kafka: KafkaArgs,
-    /// The topic to produce to.
+    /// The topic to produce to [default: k2p.metrics].
     #[arg(long = "kafka.topic", value_name = "NAME", help_heading = "Kafka")]
     pub(crate) topic: Option<String>,
-    /// A target to scrape, with labels of its own if need be; repeatable.
+    /// A target to scrape, with labels of its own if need be; repeatable. Without a path it
+    /// means /metrics.
     #[arg(long = "scrape", value_name = "URL[;LABEL=VALUE,…]", help_heading = "Sources")]
     pub(crate) scrape: Vec<String>,
     /// A dump file to pick up whenever it changes; repeatable.
@@ -147,28 +177,38 @@ pub(crate) struct AgentArgs {
     /// A label of every origin of this agent; repeatable.
     #[arg(long = "label", value_name = "NAME=VALUE", help_heading = "Sources")]
     pub(crate) labels: Vec<String>,
-    /// How often targets are scraped.
+    /// How often targets are scraped, e.g. 15s or 1m [default: 30s].
     #[arg(long = "interval", value_name = "DURATION", help_heading = "Sources")]
     pub(crate) interval: Option<String>,
-    /// Where the agent's own /metrics are served.
+    /// How long a scrape may take; at most the interval [default: 10s, or the interval where
+    /// that is shorter].
+    #[arg(long = "timeout", value_name = "DURATION", help_heading = "Sources")]
+    pub(crate) timeout: Option<String>,
+    /// Where the agent's own /metrics and /-/healthy are served [default: nowhere].
     #[arg(long = "web.listen-address", value_name = "HOST:PORT", help_heading = "Web")]
     pub(crate) listen: Option<String>,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
 }
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DemoArgs {
-    /// Uses this Kafka instead of the in-process one.
+    /// Uses this Kafka instead of the in-process one; creates the topic k2p.metrics there if
+    /// need be.
     #[arg(long, value_name = "HOST:PORT[,…]")]
     pub(crate) brokers: Option<String>,
-    /// Adds a real exporter of yours; repeatable.
+    /// Adds a real exporter of yours, as cluster="yours"; repeatable.
     #[arg(long, value_name = "URL")]
     pub(crate) scrape: Vec<String>,
-    /// Ports of the two bridges; 0 lets the system choose.
+    /// Ports of the two bridges, on loopback; 0 lets the system choose, as for a port that is
+    /// taken.
     #[arg(long, value_name = "PORT", num_args = 2, default_values_t = [9527, 9528])]
     pub(crate) ports: Vec<u16>,
     /// Seed of the simulated clusters.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -184,7 +224,7 @@ pub(crate) struct TopicsArgs {
     /// The topic of snapshots and catalogues; empty for none.
     #[arg(long, value_name = "NAME", default_value = "k2p.state")]
     pub(crate) state: String,
-    /// Partitions of the topic of dumps.
+    /// Partitions of the topic of dumps: at least as many as bridges will ever share them.
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub(crate) partitions: i32,
     /// Replicas of each partition; 0 takes the cluster's default.
@@ -202,7 +242,8 @@ pub(crate) enum TopicsCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum CheckCommand {
-    /// Reads a configuration file and reports everything that is wrong with it.
+    /// Reads a configuration file, of a bridge or an agent, and reports everything that is wrong
+    /// with it.
     Config {
         /// The file.
         file: PathBuf,
@@ -237,7 +278,7 @@ pub(crate) struct DecodeArgs {
     #[arg(long = "content-encoding", value_name = "ENCODING")]
     pub(crate) content_encoding: Option<String>,
     /// What is printed.
-    #[arg(long, value_enum, default_value_t = DecodeOutput::Report)]
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = DecodeOutput::Report)]
     pub(crate) output: DecodeOutput,
 }
 
@@ -253,19 +294,30 @@ pub(crate) enum DecodeOutput {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ExplainArgs {
-    /// The origin's key: its labels.
+    /// The origin's key: its labels, in any order, e.g. 'cluster="acme",job="spark"'.
     pub(crate) origin: String,
     /// A metric of it.
     pub(crate) metric: Option<String>,
-    /// A bridge of the group.
+    /// Any bridge of the group.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9527")]
     pub(crate) bridge: String,
+    /// What is printed.
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = ExplainOutput::Report)]
+    pub(crate) output: ExplainOutput,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExplainOutput {
+    /// For people.
+    Report,
+    /// The bridge's answer as it is.
+    Json,
 }
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct MetricsArgs {
-    /// markdown or json.
-    #[arg(long, value_enum, default_value_t = CatalogueFormat::Markdown)]
+    /// How it is printed.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = CatalogueFormat::Markdown)]
     pub(crate) format: CatalogueFormat,
 }
 

@@ -15,9 +15,9 @@ use crate::commands::Failure;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
-        Command::Serve(args) => commands::serve::run(&args, &cli.log),
-        Command::Agent(args) => commands::agent::run(&args, &cli.log),
-        Command::Demo(args) => demo::run(&args, &cli.log),
+        Command::Serve(args) => commands::serve::run(&args),
+        Command::Agent(args) => commands::agent::run(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::Topics(command) => commands::topics::run(&command),
         Command::Check(command) => commands::check::run(&command),
         Command::Decode(args) => commands::decode::run(&args),

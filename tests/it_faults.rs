@@ -2,13 +2,16 @@
 //!
 //! Each test is one fault. It prints what was seen (`FAULTS …`): samples, moves of
 //! partitions, and how long they were dark.
-use crate::checker::Micros;
-use crate::faults::bed::{Bed, Run, Setup};
+use crate::checker::{Micros, Rule};
+use crate::faults::bed::{Bed, Bridge, Run, Setup};
+use crate::faults::broken;
 use crate::support::chaos::{Mode, api};
 use crate::support::kafka::Kafka;
+use crate::support::kafka_clients::Committed;
+use crate::support::parts::KafkaVersion;
 use crate::support::skip::require;
-use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use std::{env, thread};
 
 /// Beside a bound that the design promises: this machine has two cores, and the tests
 /// share them.
@@ -53,6 +56,7 @@ fn a_bridge_is_killed_and_started_at_once() {
     bed.kill(&b);
     let again = bed.bridge();
     bed.wait_shown(&[&a, &again]);
+    thread::sleep(seconds(2));
     let run = bed.finish(&[&a, &again]);
     run.assert_sound();
     assert_crash_hole(&run, &setup);
@@ -63,10 +67,10 @@ fn a_bridge_is_killed_and_started_at_once() {
 #[test]
 fn a_bridge_is_frozen_for_longer_than_every_timeout() {
     let Some(kafka) = require(Kafka::shared()) else { return };
-    frozen(kafka, Setup::short()).assert_sound();
+    frozen(kafka, &Setup::short()).assert_sound();
 }
 
-fn frozen(kafka: &Kafka, setup: Setup) -> Run {
+fn frozen(kafka: &Kafka, setup: &Setup) -> Run {
     let bed = Bed::new(kafka, "freeze", setup.clone());
     let (a, b) = (bed.bridge(), bed.bridge());
     bed.wait_shown(&[&a, &b]);
@@ -105,13 +109,15 @@ fn only_heartbeats_are_lost() {
 #[test]
 fn only_commits_are_lost() {
     let Some(kafka) = require(Kafka::shared()) else { return };
-    cut(kafka, "commits", Setup::short(), Mode::Drop(vec![api::OFFSET_COMMIT]), seconds(8)).assert_sound();
+    let setup = Setup { socket_ms: 10_000, ..Setup::short() };
+    cut(kafka, "commits", setup, Mode::Drop(vec![api::OFFSET_COMMIT]), seconds(8)).assert_sound();
 }
 
 #[test]
 fn only_fetches_are_lost() {
     let Some(kafka) = require(Kafka::shared()) else { return };
-    cut(kafka, "fetches", Setup::short(), Mode::Drop(vec![api::FETCH]), seconds(8)).assert_sound();
+    let setup = Setup { socket_ms: 10_000, ..Setup::short() };
+    cut(kafka, "fetches", setup, Mode::Drop(vec![api::FETCH]), seconds(8)).assert_sound();
 }
 
 /// A bridge joins and leaves again and again; every second time it dies instead.
@@ -147,8 +153,8 @@ fn every_bridge_is_killed_and_started_together() {
     let second = [bed.bridge(), bed.bridge()];
     let living = [&second[0], &second[1]];
     bed.wait_shown(&living);
-    let run = bed.finish(&living);
-    run.assert_sound();
+    thread::sleep(seconds(3));
+    bed.finish(&living).assert_sound();
 }
 
 /// Bridges leave in good order, one after the other, and others come.
@@ -171,4 +177,153 @@ fn bridges_are_replaced_in_good_order() {
     run.assert_sound();
     let worst = run.moves().into_iter().max_by_key(|hole| hole.took);
     assert!(worst.is_some_and(|hole| hole.took < 2_000_000 + SLACK), "no move, or too long a hole: {worst:?}");
+}
+
+/// The committed offsets lose their markers: nobody can know who showed what.
+#[test]
+fn an_operator_resets_the_offsets() {
+    let Some(kafka) = require(Kafka::shared()) else { return };
+    let setup = Setup::short();
+    let bed = Bed::new(kafka, "reset", setup.clone());
+    let a = bed.bridge();
+    bed.wait_shown(&[&a]);
+    bed.stop(&a);
+    bed.note("offsets are reset to the beginning".into());
+    for partition in 0..setup.partitions {
+        kafka.commit(&bed.group, &bed.topic, partition, &Committed { offset: 0, metadata: String::new() });
+    }
+    let (b, c) = (bed.bridge(), bed.bridge());
+    bed.wait_shown(&[&b, &c]);
+    bed.finish(&[&b, &c]).assert_sound();
+}
+
+/// Origins go, staleness is kept while bridges change, and a pause of the producer
+/// takes nothing back.
+#[test]
+fn silent_origins_go_and_a_pause_ends() {
+    let Some(kafka) = require(Kafka::shared()) else { return };
+    let bed = Bed::new(kafka, "silent", Setup { staleness_s: 6, ..Setup::short() });
+    let (a, b) = (bed.bridge(), bed.bridge());
+    bed.wait_shown(&[&a, &b]);
+    bed.silence(6);
+    thread::sleep(seconds(2));
+    bed.stop(&b);
+    let c = bed.bridge();
+    bed.pause(true);
+    thread::sleep(seconds(9));
+    bed.pause(false);
+    bed.wait_shown(&[&a, &c]);
+    bed.finish(&[&a, &c]).assert_sound();
+}
+
+/// Everybody loses Kafka for longer than a lease, and has it back.
+#[test]
+fn the_broker_is_stopped_and_started() {
+    let Some(mut kafka) = require(Kafka::own(KafkaVersion::V4)) else { return };
+    let bed = Bed::new(&kafka, "broker", Setup::short());
+    let (a, b) = (bed.bridge(), bed.bridge());
+    bed.wait_shown(&[&a, &b]);
+    bed.note("the broker is stopped".into());
+    kafka.stop();
+    thread::sleep(seconds(6));
+    bed.note("the broker is started".into());
+    kafka.start_again();
+    bed.wait_shown(&[&a, &b]);
+    let run = bed.finish(&[&a, &b]);
+    drop(bed);
+    run.assert_sound();
+}
+
+/// Keys move to other partitions (rule 10): with the default timers, because owners
+/// look at the topic every 10 s.
+#[test]
+fn partitions_are_added() {
+    let Some(kafka) = require(Kafka::shared()) else { return };
+    let bed = Bed::new(kafka, "grow", Setup { partitions: 4, ..Setup::default_timers() });
+    let (a, b) = (bed.bridge(), bed.bridge());
+    bed.wait_shown(&[&a, &b]);
+    bed.note("four partitions are added".into());
+    kafka.grow_topic(&bed.topic, 8);
+    bed.new_producer(kafka);
+    thread::sleep(seconds(25));
+    bed.wait_shown(&[&a, &b]);
+    bed.finish(&[&a, &b]).assert_sound();
+}
+
+/// Each run of a fault fails when the rule that it tests is switched off.
+#[test]
+#[ignore = "long: builds the binary again, with the feature `faults`"]
+fn without_its_rule_each_fault_is_a_violation() {
+    let Some(kafka) = require(Kafka::shared()) else { return };
+    let program = Some(broken::program());
+    let without = |rule| Setup { broken: Some(rule), program: program.clone(), ..Setup::short() };
+    let whole = frozen(kafka, &Setup { program: program.clone(), ..Setup::short() });
+    whole.assert_sound();
+    let run = frozen(kafka, &without("lease"));
+    run.print();
+    assert!(run.broke(Rule::Older), "a frozen bridge without the lease: {}", run.report);
+    let run = cut(kafka, "blackhole-broken", without("wait"), Mode::Blackhole, seconds(11));
+    run.print();
+    assert!(run.broke(Rule::Older), "a bridge without brokers, the other without the wait: {}", run.report);
+}
+
+/// Faults at random, for `K2P_SOAK` seconds (120), from the seed `K2P_SEED`.
+#[test]
+#[ignore = "long: K2P_SOAK=SECONDS K2P_SEED=N"]
+fn soak() {
+    let Some(kafka) = require(Kafka::shared()) else { return };
+    let number = |name: &str| env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seed = number("K2P_SEED").unwrap_or_else(|| u64::from(std::process::id()));
+    let time = number("K2P_SOAK").unwrap_or(120);
+    let origins = number("K2P_ORIGINS").and_then(|n| u32::try_from(n).ok()).unwrap_or(24);
+    eprintln!("SOAK K2P_SOAK={time} K2P_SEED={seed} K2P_ORIGINS={origins}");
+    let bed = Bed::new(kafka, "soak", Setup { socket_ms: 10_000, origins, ..Setup::short() });
+    let mut dice = Dice(seed);
+    let start = || bed.bridge_at(&kafka.chaos_bootstrap());
+    let mut bridges: Vec<Bridge> = (0..3).map(|_| start()).collect();
+    let end = Instant::now() + seconds(time);
+    while Instant::now() < end {
+        thread::sleep(Duration::from_millis(dice.below(6000)));
+        let victim = usize::try_from(dice.below(3)).unwrap();
+        let client = bridges[victim].client_id.clone();
+        let for_a_while = Duration::from_millis(500 + dice.below(12_000));
+        match dice.below(8) {
+            0 => bed.kill(&bridges[victim]),
+            1 => bed.stop(&bridges[victim]),
+            2 => bed.freeze(&bridges[victim], for_a_while),
+            3 => cut_for(kafka, &bed, &client, Mode::Blackhole, for_a_while),
+            4 => cut_for(kafka, &bed, &client, Mode::Drop(vec![api::HEARTBEAT]), for_a_while),
+            5 => cut_for(kafka, &bed, &client, Mode::Drop(vec![api::OFFSET_COMMIT]), for_a_while),
+            6 => cut_for(kafka, &bed, &client, Mode::HoldAnswers(vec![api::OFFSET_COMMIT]), for_a_while),
+            _ => cut_for(kafka, &bed, &client, Mode::Delay(Duration::from_millis(200)), for_a_while),
+        }
+        if bridges[victim].service().process().exit_code().is_some() {
+            bridges[victim] = start();
+        }
+    }
+    let living: Vec<&Bridge> = bridges.iter().collect();
+    bed.wait_shown(&living);
+    let run = bed.finish(&living);
+    assert!(run.report.violations.is_empty(), "K2P_SEED={seed}: {}", run.report);
+    run.assert_sound();
+}
+
+fn cut_for(kafka: &Kafka, bed: &Bed, client: &str, mode: Mode, time: Duration) {
+    bed.note(format!("{client}: {mode:?} for {time:?}"));
+    kafka.chaos().set(client, mode);
+    thread::sleep(time);
+    kafka.chaos().set(client, Mode::Pass);
+}
+
+/// Repeatable chance: splitmix64.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (z ^ (z >> 31)) % n
+    }
 }

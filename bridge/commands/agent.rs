@@ -1,16 +1,18 @@
 //! `kafka2prom agent`
+use std::path::Path;
+
 use k2p_agent::{Config, RawConfig};
 use k2p_runtime::config::{Document, Reader, parse_duration, parse_listen_address};
 
 use super::process;
 use super::{Done, Failure};
-use crate::cli::{AgentArgs, LogArgs};
+use crate::cli::AgentArgs;
 
-pub(crate) fn run(args: &AgentArgs, log: &LogArgs) -> Done {
+pub(crate) fn run(args: &AgentArgs) -> Done {
     let config = load(args).map_err(Failure::Usage)?;
     let runtime = process::tokio_runtime()?;
     runtime.block_on(async {
-        let process = process::begin(log, "kafka2prom-agent")?;
+        let process = process::begin(&args.log, "kafka2prom-agent")?;
         let ended = k2p_agent::run(config, process.shutdown.clone(), &process.registry, &process.runtime).await;
         drop(process);
         ended.map_err(Failure::failed)
@@ -41,12 +43,13 @@ fn load(args: &AgentArgs) -> Result<Config, Vec<String>> {
             Err(error) => faults.push(format!("--interval {text}: {error}")),
         }
     }
-    if let Some(text) = &args.listen {
-        match parse_listen_address(text) {
-            Ok(address) => raw.listen_address = Some(address),
-            Err(error) => faults.push(format!("--web.listen-address {text}: {error}")),
+    if let Some(text) = &args.timeout {
+        match parse_duration(text) {
+            Ok(timeout) => raw.timeout = Some(timeout),
+            Err(error) => faults.push(format!("--timeout {text}: {error}")),
         }
     }
+    raw.listen_address = listen(args, &mut faults);
     raw.topic = args.topic.clone().unwrap_or(raw.topic);
     raw.labels.clone_from(&args.labels);
     raw.scrape.clone_from(&args.scrape);
@@ -65,15 +68,52 @@ fn load(args: &AgentArgs) -> Result<Config, Vec<String>> {
     }
 }
 
-fn from_file(path: &std::path::Path, args: &AgentArgs) -> Result<Config, Vec<String>> {
-    let mixed = !args.scrape.is_empty() || !args.files.is_empty() || !args.labels.is_empty();
-    if mixed || args.kafka.brokers.is_some() {
-        return Err(vec![
-            "--config.file: an agent takes either a file or flags; move the flags into the file".to_owned(),
-        ]);
+/// `--web.listen-address`, if given.
+fn listen(args: &AgentArgs, faults: &mut Vec<String>) -> Option<String> {
+    let text = args.listen.as_ref()?;
+    parse_listen_address(text).map_err(|error| faults.push(format!("--web.listen-address {text}: {error}"))).ok()
+}
+
+/// The flags that may not stand beside a file, as they were given.
+fn beside_a_file(args: &AgentArgs) -> Vec<&'static str> {
+    let all = [
+        ("--kafka.brokers", args.kafka.brokers.is_some()),
+        ("--kafka.property", !args.kafka.properties.is_empty()),
+        ("--kafka.topic", args.topic.is_some()),
+        ("--scrape", !args.scrape.is_empty()),
+        ("--file", !args.files.is_empty()),
+        ("--label", !args.labels.is_empty()),
+        ("--interval", args.interval.is_some()),
+        ("--timeout", args.timeout.is_some()),
+    ];
+    all.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect()
+}
+
+fn from_file(path: &Path, args: &AgentArgs) -> Result<Config, Vec<String>> {
+    let mut faults = Vec::new();
+    let mixed = beside_a_file(args);
+    if !mixed.is_empty() {
+        let mixed = mixed.join(" ");
+        faults.push(format!("--config.file goes with no {mixed}; say it in the file instead, or give no file"));
     }
+    let address = listen(args, &mut faults);
+    match load_file(path) {
+        Ok(mut config) if faults.is_empty() => {
+            config.listen_address = address.or(config.listen_address);
+            Ok(config)
+        }
+        Ok(_) => Err(faults),
+        Err(more) => {
+            faults.extend(more);
+            Err(faults)
+        }
+    }
+}
+
+/// An agent's file; every fault of it at once.
+pub(crate) fn load_file(path: &Path) -> Result<Config, Vec<String>> {
     let reader = Reader::new(Document::load(path));
-    let config = Config::from_section(&reader.root());
+    let config = if reader.is_readable() { Config::from_section(&reader.root()) } else { None };
     reader.finish().map_err(|errors| errors.0.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     config.ok_or_else(|| vec![format!("{}: no agent is configured in it", path.display())])
 }

@@ -1,19 +1,40 @@
 //! `kafka2prom check config|kafka`
+use std::path::Path;
+
+use k2p_runtime::config::{Document, Reader};
 use k2p_server::check::{self, Verdict};
 use k2p_server::config::Flags;
 
-use super::{Done, Failure, kafka_config, serve};
+use super::{Done, Failure, agent, kafka_config, serve};
 use crate::cli::{CheckCommand, CheckKafkaArgs};
 
 pub(crate) fn run(command: &CheckCommand) -> Done {
     match command {
         CheckCommand::Config { file } => {
-            let config = serve::load(Some(file), &Flags::default()).map_err(Failure::Usage)?;
-            println!("{}: ok, {} topics", file.display(), config.topics.len());
+            let what = if is_agents(file) { check_agents(file) } else { check_bridges(file) };
+            println!("{}: ok, {}", file.display(), what.map_err(Failure::Usage)?);
             Ok(())
         }
         CheckCommand::Kafka(args) => kafka(args),
     }
+}
+
+/// Whether a file is an agent's: it says what is to be shipped, and not what is consumed.
+fn is_agents(file: &Path) -> bool {
+    let reader = Reader::new(Document::load(file));
+    let root = reader.root();
+    root.has("agent") && !root.has("topics")
+}
+
+fn check_bridges(file: &Path) -> Result<String, Vec<String>> {
+    let config = serve::load(Some(file), &Flags::default())?;
+    let names: Vec<&str> = config.topics.iter().map(|t| &*t.name).collect();
+    Ok(format!("a bridge that consumes {}", names.join(", ")))
+}
+
+fn check_agents(file: &Path) -> Result<String, Vec<String>> {
+    let config = agent::load_file(file)?;
+    Ok(format!("an agent; targets: {}, files: {}", config.targets.len(), config.files.len()))
 }
 
 fn kafka(args: &CheckKafkaArgs) -> Done {

@@ -49,6 +49,9 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     };
     match done {
         Ok(_) => Ok(value),
-        Err(error) => Err(Failure::failed(format_args!("{} cannot be read: {error}", path.display()))),
+        Err(error) => Err(Failure::failed(format_args!(
+            "{} cannot be read: {error}; name a readable file, or - for standard input",
+            path.display()
+        ))),
     }
 }

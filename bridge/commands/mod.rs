@@ -13,6 +13,8 @@ pub(crate) mod topics;
 
 use std::fmt::Display;
 
+use k2p_runtime::kafka::{KafkaConfigError, Subject};
+
 /// How a command ends when it does not end well. Exit codes as in design §5.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -64,5 +66,13 @@ pub(crate) fn kafka_config(
         properties.insert(name.to_owned(), value.to_owned());
     }
     k2p_runtime::kafka::KafkaConfig::new(brokers, group, properties, k2p_runtime::kafka::KafkaTimings::default())
-        .map_err(|faults| Failure::Usage(faults.0.iter().map(ToString::to_string).collect()))
+        .map_err(|faults| Failure::Usage(faults.0.iter().map(of_flag).collect()))
+}
+
+/// A fault of the Kafka settings, under the flag that it came from.
+fn of_flag(fault: &KafkaConfigError) -> String {
+    match &fault.subject {
+        Subject::Property(name) => format!("--kafka.property {name}: {}; {}", fault.message, fault.remedy),
+        _ => format!("--kafka.{fault}"),
+    }
 }

@@ -64,6 +64,16 @@ pub(crate) fn begin(log: &LogArgs, service: &str) -> Result<Process, Failure> {
     Ok(Process { registry, runtime, shutdown, _telemetry: telemetry })
 }
 
+/// Triggers `shutdown` when the standard input ends, as it does with the process at its
+/// other end, however that ended.
+pub(crate) fn end_with_stdin(shutdown: &Shutdown) {
+    let shutdown = shutdown.clone();
+    std::thread::spawn(move || {
+        let _ended = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        shutdown.trigger();
+    });
+}
+
 /// A second signal ends the process at once; its partitions' successors wait out the
 /// lease, as after a crash.
 #[allow(clippy::exit, reason = "the binary decides how a process ends")]

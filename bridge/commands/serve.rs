@@ -10,14 +10,17 @@ use tokio::net::TcpListener;
 
 use super::process::{self, REVISION, VERSION};
 use super::{Done, Failure};
-use crate::cli::{LogArgs, ServeArgs};
+use crate::cli::ServeArgs;
 
-pub(crate) fn run(args: &ServeArgs, log: &LogArgs) -> Done {
+pub(crate) fn run(args: &ServeArgs) -> Done {
     let flags = flags(args);
     let config = load(args.config.as_deref(), &flags).map_err(Failure::Usage)?;
     let runtime = process::tokio_runtime()?;
     runtime.block_on(async {
-        let process = process::begin(log, "kafka2prom")?;
+        let process = process::begin(&args.log, "kafka2prom")?;
+        if args.end_with_stdin {
+            process::end_with_stdin(&process.shutdown);
+        }
         let listener = listen(&config.web.listen).await?;
         let reload = args.config.clone().map(|path| {
             let flags = flags.clone();
@@ -52,6 +55,10 @@ pub(crate) fn load(path: Option<&Path>, flags: &Flags) -> Result<Config, Vec<Str
         None => Document::parse("", "", &|_| None, &|_| Err(std::io::ErrorKind::NotFound.into())),
     };
     let reader = Reader::new(document);
+    if !reader.is_readable() {
+        // Nothing else can be said; that a broker is missing would be untrue.
+        return Err(reader.finish().err().map(|e| e.0.iter().map(ToString::to_string).collect()).unwrap_or_default());
+    }
     let mut faults = Vec::new();
     let config = config::read(&reader.root(), flags, &mut faults);
     if let Err(errors) = reader.finish() {

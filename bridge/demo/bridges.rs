@@ -22,6 +22,9 @@ const ENDS: Duration = Duration::from_millis(1500);
 const MOCK_TIMERS: &str = "kafka: {properties: {session.timeout.ms: \"2000\", heartbeat.interval.ms: \"200\"}}\n\
      ownership: {lease: 4s, wait: 5s}\n";
 
+/// Short, so that a person sees the silent cluster vanish (its tunnel is down for 40 s).
+const STALENESS: &str = "15s";
+
 /// One bridge.
 pub(crate) struct Bridge {
     /// `a`, `b`.
@@ -41,9 +44,11 @@ pub(crate) struct Bridges {
 
 impl Bridges {
     /// Starts one bridge per port and waits until each listens.
-    pub(crate) async fn start(brokers: &str, mock: bool, ports: &[u16]) -> Result<Bridges, Failure> {
+    pub(crate) async fn start(brokers: &str, mock: bool, topic: &str, ports: &[u16]) -> Result<Bridges, Failure> {
         let directory = tempfile::tempdir().map_err(Failure::failed)?;
-        let config = if mock { MOCK_TIMERS } else { "" };
+        let timers = if mock { MOCK_TIMERS } else { "" };
+        // By flag the topic would have the default staleness of 90 s.
+        let config = format!("{timers}topics: [{{name: {topic}, staleness: {STALENESS}}}]\n");
         std::fs::write(directory.path().join("bridge.yaml"), config).map_err(Failure::failed)?;
         let mut bridges = Bridges { brokers: brokers.to_owned(), directory, all: Vec::new() };
         for (name, port) in ["a", "b"].iter().zip(ports) {
@@ -142,9 +147,10 @@ fn command(program: &Path, directory: &Path, brokers: &str, port: u16) -> Comman
         .arg("serve")
         .arg("--config.file")
         .arg(directory.join("bridge.yaml"))
-        .args(["--kafka.brokers", brokers, "--kafka.group", "demo", "--kafka.topic", "k2p.metrics"])
-        .args(["--web.listen-address", &listen, "--web.enable-admin-api"])
-        .stdin(Stdio::null())
+        .args(["--kafka.brokers", brokers, "--kafka.group", "demo"])
+        .args(["--web.listen-address", &listen, "--web.enable-admin-api", "--end-with-stdin"])
+        // Held open for as long as this process lives: a bridge does not outlive it.
+        .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .kill_on_drop(true);

@@ -21,9 +21,9 @@ const TOPIC: &str = "k2p.metrics";
 /// Enough that both bridges have some, few enough to read.
 const PARTITIONS: i32 = 8;
 
-pub(crate) fn run(args: &DemoArgs, log: &LogArgs) -> Done {
+pub(crate) fn run(args: &DemoArgs) -> Done {
     let runtime = process::tokio_runtime()?;
-    let quiet = LogArgs { level: quiet(&log.level), ..log.clone() };
+    let quiet = LogArgs { level: quiet(&args.log.level), ..args.log.clone() };
     let done = runtime.block_on(async {
         let process = process::begin(&quiet, "kafka2prom-demo")?;
         let done = demo(args, &process).await;
@@ -54,7 +54,7 @@ async fn demo(args: &DemoArgs, process: &process::Process) -> Done {
     }
     let mut agents_running = start_agents(args, &fleet, &brokers, &process.shutdown)?;
     say("Two bridges in one consumer group, as processes of their own …\n");
-    let mut bridges = Bridges::start(&brokers, mock.is_some(), &args.ports).await?;
+    let mut bridges = Bridges::start(&brokers, mock.is_some(), TOPIC, &args.ports).await?;
     bridges.until_live(&process.shutdown, Duration::from_secs(30)).await;
     let addresses: Vec<(String, String)> = bridges.all().map(|b: &Bridge| (b.name.clone(), b.url.clone())).collect();
     say(&ready(&addresses, "type k and Enter here (s and Enter starts it again), or kill -9 its process."));

@@ -40,7 +40,7 @@ Three things to try:
   2. Kill a bridge, and watch the other one take over its partitions without ever
      showing an older value: {kill}
   3. Look at the page: {last}
-     umbrella-edge goes silent after 40 s and comes back 40 s later.
+     umbrella-edge goes silent after 40 s, vanishes 15 s later, and comes back with its tunnel.
 
 Ctrl-C ends it; nothing is left behind.
 ",

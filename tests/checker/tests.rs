@@ -33,12 +33,12 @@ fn on_partition(scrape: Scrape) -> Scrape {
 
 /// The rules that these scrapes break, after ten dumps were sent.
 fn broken(scrapes: Vec<Scrape>) -> Vec<Rule> {
-    broken_in(History { scrapes, ..sent(10) })
+    broken_in(&History { scrapes, ..sent(10) })
 }
 
-fn broken_in(history: History) -> Vec<Rule> {
+fn broken_in(history: &History) -> Vec<Rule> {
     let limits = Limits { stale_after: 5000 * MS, ..Limits::default() };
-    check(&history, &limits).broken().into_iter().collect()
+    check(history, &limits).broken().into_iter().collect()
 }
 
 const SOUND: Vec<Rule> = Vec::new();
@@ -91,7 +91,7 @@ fn starts_order_metrics_but_not_routes_that_wait() {
     assert_eq!(broken(vec![slow.clone(), older.clone()]), [Rule::Older]);
     assert_eq!(broken(vec![on_partition(slow.clone()), older.clone()]), SOUND, "it may have waited");
     let frozen = vec![Frozen { bridge: 0, from: 900 * MS, to: 7000 * MS }];
-    assert_eq!(broken_in(History { scrapes: vec![slow, older], frozen, ..sent(10) }), SOUND, "it accepted late");
+    assert_eq!(broken_in(&History { scrapes: vec![slow, older], frozen, ..sent(10) }), SOUND, "it accepted late");
 }
 
 #[test]
@@ -124,28 +124,28 @@ fn an_origin_that_moves_is_at_one_bridge_at_a_time() {
 #[test]
 fn a_silent_origin_must_go() {
     let silent = |start| History { silent: [0].into(), scrapes: vec![shown(0, start, start + 10, 10)], ..sent(10) };
-    assert_eq!(broken_in(silent(5800)), SOUND);
-    assert_eq!(broken_in(silent(5910)), [Rule::Stale]);
-    assert_eq!(broken_in(History { silent: Default::default(), ..silent(5910) }), SOUND, "it is not silent");
+    assert_eq!(broken_in(&silent(5800)), SOUND);
+    assert_eq!(broken_in(&silent(5910)), [Rule::Stale]);
+    assert_eq!(broken_in(&History { silent: Default::default(), ..silent(5910) }), SOUND, "it is not silent");
 }
 
 #[test]
 fn the_last_value_must_be_shown_in_the_end_and_once() {
-    let end = |scrapes| broken_in(History { settled: Some(3000 * MS), scrapes, ..sent(10) });
+    let end = |scrapes| broken_in(&History { settled: Some(3000 * MS), scrapes, ..sent(10) });
     assert_eq!(end(vec![shown(0, 3000, 3010, 10)]), SOUND);
     assert_eq!(end(vec![shown(0, 3000, 3010, 9)]), [Rule::Lost]);
     assert_eq!(end(vec![dark(0, 3000, 3010)]), [Rule::Lost]);
     assert_eq!(end(vec![shown(0, 2900, 3010, 10)]), [Rule::Lost], "only before the end");
     assert_eq!(end(vec![shown(0, 3000, 3010, 10), shown(1, 3000, 3010, 10)]), [Rule::Lost], "twice");
     let silent = History { silent: [0].into(), settled: Some(3000 * MS), ..sent(10) };
-    assert_eq!(broken_in(silent), SOUND, "a silent origin has no end");
+    assert_eq!(broken_in(&silent), SOUND, "a silent origin has no end");
 }
 
 #[test]
 fn nothing_below_a_commit_may_be_missing_afterwards() {
     let after = |read_ms: u64, offset, scrape| {
         let commits = vec![CommitRead { read: read_ms * MS, partition: 0, offset }];
-        broken_in(History { commits, scrapes: vec![scrape], ..sent(10) })
+        broken_in(&History { commits, scrapes: vec![scrape], ..sent(10) })
     };
     // Offset 5 is the value 6: everything up to 5 was to be scrapable.
     assert_eq!(after(1000, 5, shown(0, 1010, 1020, 5)), SOUND);
@@ -158,7 +158,7 @@ fn nothing_below_a_commit_may_be_missing_afterwards() {
 fn a_commit_that_goes_back_takes_nothing_back() {
     let commits = [(900, 6), (950, 2)].map(|(ms, offset)| CommitRead { read: ms * MS, partition: 0, offset });
     let history = History { commits: commits.into(), scrapes: vec![shown(0, 1010, 1020, 5)], ..sent(10) };
-    assert_eq!(broken_in(history), [Rule::CommittedEarly]);
+    assert_eq!(broken_in(&history), [Rule::CommittedEarly]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What tests do with a cluster as its clients: topics, records, committed offsets.
 use super::kafka::Kafka;
 use super::poll;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -143,6 +143,18 @@ impl Kafka {
         let created = block_on(self.admin().create_topics([&new], &options())).expect("Kafka answers");
         created[0].as_ref().unwrap_or_else(|(_, e)| panic!("topic {topic} is not created: {e}"));
         self.wait_leaders(topic, partitions);
+    }
+
+    /// A topic's settings, as the broker tells them.
+    ///
+    /// # Panics
+    /// Where there is no such topic.
+    pub fn topic_settings(&self, topic: &str) -> BTreeMap<String, String> {
+        let admin = self.admin();
+        let asked = [ResourceSpecifier::Topic(topic)];
+        let answers = block_on(admin.describe_configs(&asked, &options())).expect("Kafka answers");
+        let resource = answers.into_iter().next().expect("one answer").expect("the topic is there");
+        resource.entries.into_iter().map(|entry| (entry.name, entry.value.unwrap_or_default())).collect()
     }
 
     /// Adds partitions until there are `total`.

@@ -21,3 +21,4 @@ pub mod process;
 pub mod prometheus;
 pub mod skip;
 pub mod supervise;
+pub mod target;

@@ -17,6 +17,10 @@ use crate::consume::Topic;
 use crate::expose::RouteMode;
 use crate::live::Policy;
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests;
+
 /// What the command line says; what is set wins over the file.
 #[derive(Debug, Clone, Default)]
 pub struct Flags {
@@ -149,22 +153,24 @@ fn report(section: &Section<'_>, by_flag: bool, fault: &KafkaConfigError, errors
         at.error(key, &fault.message, &fault.remedy);
     } else {
         let found = fault.found.as_ref().map(|f| format!(" (found {f:?})")).unwrap_or_default();
+        let flag = if name.is_empty() { flag.to_owned() } else { format!("{flag} {name}") };
         errors.push(format!("{flag}: {}{found}; {}", fault.message, fault.remedy));
     }
 }
 
 fn file_topics(root: &Section<'_>) -> Vec<Topic> {
     let mut topics: Vec<Topic> = Vec::new();
-    for section in root.sections("topics") {
+    let sections = root.sections("topics");
+    if root.has("topics") && sections.is_empty() {
+        root.error("topics", "the list holds no topic", "configure at least one topic");
+    }
+    for section in sections {
         let Some(topic) = file_topic(&section) else { continue };
         if topics.iter().any(|t| t.name == topic.name) {
             section.error("name", "this topic is configured twice", "keep one of them");
             continue;
         }
         topics.push(topic);
-    }
-    if root.has("topics") && topics.is_empty() {
-        root.error("topics", "no usable topic is left", "configure at least one topic");
     }
     topics
 }
@@ -210,6 +216,12 @@ fn topic_name(text: &str) -> Result<Arc<str>, String> {
 
 fn labels(section: &Section<'_>) -> Option<Labels> {
     let map = section.string_map("labels").unwrap_or_default();
+    // As in record keys: injected into a bucket they would rename its bound.
+    if let Some(name) = map.keys().find(|name| matches!(name.as_str(), "__name__" | "le" | "quantile")) {
+        let message = format!("the label {name:?} is reserved: it belongs to the sample itself");
+        section.error("labels", &message, "choose another name");
+        return None;
+    }
     match Labels::from_pairs(map) {
         Ok(labels) => Some(labels),
         Err(error) => {
@@ -273,10 +285,11 @@ fn ownership(section: &Section<'_>, kafka: Option<&KafkaConfig>) -> (Option<owne
     let lease = section.duration_in("lease", second..=hour).unwrap_or(second * 15);
     let wait = section.duration_in("wait", second..=hour).unwrap_or(lease * 6 / 5);
     let rewind = section.duration_in("rewind", Duration::ZERO..=hour * 24).unwrap_or(second * 600);
+    let mut safe = true;
     if wait * 100 < lease * 105 {
         let message = format!("{} is no safe wait for a lease of {}", format_duration(wait), format_duration(lease));
         section.error("wait", &message, "make it at least 1.05 × the lease (the margin covers clock drift)");
-        return (None, rewind);
+        safe = false;
     }
     if let Some(kafka) = kafka {
         let session = kafka.session_timeout();
@@ -291,10 +304,20 @@ fn ownership(section: &Section<'_>, kafka: Option<&KafkaConfig>) -> (Option<owne
                 &message,
                 "session + lease/5 + 1s must not exceed the lease: raise it, or lower session.timeout.ms",
             );
-            return (None, rewind);
+            safe = false;
         }
     }
-    (Some(ownership::Config::new(millis(lease), millis(wait))), rewind)
+    (safe.then(|| timers(lease, wait)), rewind)
+}
+
+#[cfg(not(feature = "faults"))]
+fn timers(lease: Duration, wait: Duration) -> ownership::Config {
+    ownership::Config::new(millis(lease), millis(wait))
+}
+
+#[cfg(feature = "faults")]
+fn timers(lease: Duration, wait: Duration) -> ownership::Config {
+    ownership::Config { rules: crate::faults::rules(), ..ownership::Config::new(millis(lease), millis(wait)) }
 }
 
 fn web(section: &Section<'_>, flags: &Flags, errors: &mut Vec<String>) -> Option<Web> {
@@ -303,7 +326,7 @@ fn web(section: &Section<'_>, flags: &Flags, errors: &mut Vec<String>) -> Option
         section.parsed("listen_address", "an address", remedy, |t| parse_listen_address(t).map_err(|e| e.to_string()));
     let listen = match &flags.listen {
         Some(text) => {
-            parse_listen_address(text).map_err(|e| errors.push(format!("--web.listen-address: {e}; {remedy}"))).ok()
+            parse_listen_address(text).map_err(|e| errors.push(format!("--web.listen-address {text}: {e}"))).ok()
         }
         None => in_file.or_else(|| parse_listen_address(DEFAULT_LISTEN).ok()),
     };
@@ -314,7 +337,7 @@ fn web(section: &Section<'_>, flags: &Flags, errors: &mut Vec<String>) -> Option
     if let Some(text) = &flags.route {
         match routes.iter().find(|(name, _)| name == text) {
             Some((_, mode)) => route = *mode,
-            None => errors.push(format!("--web.route: expected proxy or redirect, found {text:?}")),
+            None => errors.push(format!("--web.route {text}: no such way; write proxy or redirect")),
         }
     }
     let max_scrapes = section.integer("max_scrapes", 1..=100_000).unwrap_or(256);
@@ -344,7 +367,7 @@ fn address(
     match check(text) {
         Ok(address) => Some(address),
         Err(error) => {
-            errors.push(format!("{flag}: {error}; {remedy}"));
+            errors.push(format!("{flag} {text}: {error}"));
             None
         }
     }

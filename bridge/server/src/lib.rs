@@ -10,6 +10,8 @@ pub mod check;
 pub mod config;
 pub mod consume;
 pub mod expose;
+#[cfg(feature = "faults")]
+mod faults;
 pub mod live;
 pub mod metrics;
 pub mod topics;

@@ -10,6 +10,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 const TIMEOUT: Duration = Duration::from_secs(10);
 const MINUTE_MS: i64 = 60_000;
 const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
+/// What our producers may send in one record (`message.max.bytes`, runtime's `kafka`):
+/// a topic that takes less would refuse it.
+const MAX_MESSAGE_BYTES: i64 = 16 << 20;
 
 /// What a topic is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +51,9 @@ impl TopicSpec {
             }
             Purpose::State => vec![("cleanup.policy", "compact".to_owned())],
         };
+        if self.purpose != Purpose::State {
+            settings.push(("max.message.bytes", MAX_MESSAGE_BYTES.to_string()));
+        }
         if self.replicas >= 3 {
             settings.push(("min.insync.replicas", "2".to_owned()));
         }
@@ -67,6 +73,12 @@ impl TopicSpec {
         if self.purpose == Purpose::Metrics && (0..30 * MINUTE_MS).contains(&retention) {
             faults.push(format!(
                 "{name}: retention.ms is {retention}; keep at least 30 minutes, three times the rewind of a new owner"
+            ));
+        }
+        let largest: i64 = found.get("max.message.bytes").and_then(|v| v.parse().ok()).unwrap_or(MAX_MESSAGE_BYTES);
+        if self.purpose != Purpose::State && largest < MAX_MESSAGE_BYTES {
+            faults.push(format!(
+                "{name}: max.message.bytes is {largest}; set it to {MAX_MESSAGE_BYTES}, which is what producers may send"
             ));
         }
         let unclean = found.get("unclean.leader.election.enable").map_or("", String::as_str);
@@ -96,7 +108,7 @@ pub struct TopicReport {
 #[derive(Debug, thiserror::Error)]
 pub enum TopicsError {
     /// The cluster did not answer.
-    #[error("Kafka does not answer: {0}; check --kafka.brokers and the network")]
+    #[error("Kafka does not answer: {}; check --kafka.brokers and the network", cause(.0))]
     Kafka(#[from] KafkaError),
     /// The cluster refused a topic.
     #[error("{topic} was refused: {code}; {}", remedy(*.code))]
@@ -106,6 +118,11 @@ pub enum TopicsError {
         /// Why.
         code: RDKafkaErrorCode,
     },
+}
+
+/// librdkafka's own words, without the wrapper's names for them.
+fn cause(error: &KafkaError) -> String {
+    error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string())
 }
 
 fn remedy(code: RDKafkaErrorCode) -> &'static str {
@@ -242,6 +259,7 @@ mod tests {
                 &[("cleanup.policy", "delete"), ("unclean.leader.election.enable", "true")],
                 "unclean.leader.election.enable is true",
             ),
+            (&[("cleanup.policy", "delete"), ("max.message.bytes", "1048588")], "set it to 16777216"),
         ];
         for (settings, expected) in cases {
             let faults = spec(Purpose::Metrics, 0).faults(&found(settings));

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use k2p_core::labels::Labels;
+use k2p_runtime::config::format_duration;
 use k2p_runtime::kafka::{KafkaConfig, KafkaConfigErrors, KafkaTimings, Subject};
 
 use source::Fault;
@@ -129,11 +130,7 @@ impl Config {
         let mut errors = Errors::default();
         let common = errors.common_labels(&raw.labels);
         let timeout = raw.timeout.unwrap_or(DEFAULT_TIMEOUT.min(raw.interval));
-        if raw.interval < MIN_INTERVAL || timeout.is_zero() || timeout > raw.interval {
-            let what = format!("intervals start at {MIN_INTERVAL:?}, and a scrape must end before the next begins");
-            let remedy = "choose an interval that is not shorter than the timeout";
-            errors.note("--interval", &format!("{:?}", raw.interval), &Fault { what, remedy });
-        }
+        errors.pace(raw.interval, timeout);
         let mut targets = Vec::new();
         for text in &raw.scrape {
             let (url, labels) = source::split_labels(text);
@@ -179,6 +176,20 @@ impl Errors {
         self.0.push(format!("{flag} {value}: {}; {}", fault.what, fault.remedy));
     }
 
+    /// The same rules as those of the file.
+    fn pace(&mut self, interval: Duration, timeout: Duration) {
+        if interval < MIN_INTERVAL {
+            let what = format!("it is shorter than {}", format_duration(MIN_INTERVAL));
+            let remedy = "write a longer one: a scrape costs its target";
+            self.note("--interval", &format_duration(interval), &Fault { what, remedy });
+        } else if timeout < MIN_INTERVAL || timeout > interval {
+            let (least, most) = (format_duration(MIN_INTERVAL), format_duration(interval));
+            let what = format!("it is not between {least} and the interval of {most}");
+            let remedy = "a scrape must end before the next begins: change one of the two";
+            self.note("--timeout", &format_duration(timeout), &Fault { what, remedy });
+        }
+    }
+
     fn common_labels(&mut self, flags: &[String]) -> Labels {
         let mut pairs = Vec::new();
         for text in flags {
@@ -208,9 +219,9 @@ impl Errors {
     }
 
     fn kafka(&mut self, faults: &KafkaConfigErrors) {
-        self.0.extend(faults.0.iter().map(|e| match e.subject {
-            Subject::Brokers => format!("--kafka.{e}"),
-            _ => format!("Kafka {e}"),
+        self.0.extend(faults.0.iter().map(|e| match &e.subject {
+            Subject::Property(name) => format!("--kafka.property {name}: {}; {}", e.message, e.remedy),
+            _ => format!("--kafka.{e}"),
         }));
     }
 }

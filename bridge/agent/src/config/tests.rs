@@ -65,9 +65,9 @@ fn flags_are_refused_with_what_where_and_remedy() {
         ),
         (
             RawConfig { scrape: target(), timeout: Some(Duration::from_secs(31)), ..raw() },
-            "--interval 30s: intervals start at 100ms",
+            "--timeout 31s: it is not between 100ms and the interval of 30s; a scrape must end before",
         ),
-        (RawConfig { scrape: target(), interval: Duration::ZERO, ..raw() }, "--interval 0ns"),
+        (RawConfig { scrape: target(), interval: Duration::ZERO, ..raw() }, "--interval 0s: it is shorter than 100ms"),
     ];
     for (raw, part) in cases {
         let errors = Config::validate(raw).unwrap_err();
@@ -147,4 +147,50 @@ fn the_file_is_refused_with_line_and_remedy() {
     }
     let (config, errors) = read("agent: {scrape: [{url: \"http://a\"}]}\n");
     assert!(config.is_none() && errors.contains("kafka.brokers is missing"), "{errors}");
+}
+
+const REFERENCE: &str = include_str!("../../../../deploy/agent.yaml");
+const LEAST: &str = "kafka: {brokers: \"127.0.0.1:9092\"}\nagent:\n  \
+                     scrape: [{url: \"http://127.0.0.1:9100/metrics\"}]\n  \
+                     files: [{path: /var/lib/kafka2prom/service.prom}]\n";
+
+/// Every default that stands in a comment: `# key: value`.
+fn shown_default(line: &str) -> Option<String> {
+    let (indent, comment) = line.split_once("# ")?;
+    let (key, _) = comment.split_once(':')?;
+    let is_key = !key.is_empty() && key.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    (indent.trim().is_empty() && is_key).then(|| format!("{indent}{comment}"))
+}
+
+#[test]
+fn the_annotated_defaults_are_the_defaults() {
+    let lines = REFERENCE.lines();
+    let uncommented: Vec<String> = lines.map(|line| shown_default(line).unwrap_or_else(|| line.to_owned())).collect();
+    assert!(REFERENCE.lines().filter_map(shown_default).count() >= 12);
+    let (least, errors) = read(LEAST);
+    let least = least.unwrap_or_else(|| panic!("{errors}"));
+    for text in [REFERENCE, &uncommented.join("\n")] {
+        let (config, errors) = read(text);
+        assert_eq!(errors, "", "{text}");
+        assert_eq!(format!("{:#?}", config.unwrap()), format!("{least:#?}"));
+    }
+}
+
+/// A key that the reader knows and the reference does not show would be found by nobody.
+#[test]
+fn every_key_is_in_the_reference() {
+    let (_, errors) = read(
+        "kafka: {unknown: 1}\nagent: {unknown: 1, limits: {unknown: 1}, scrape: [{unknown: 1}],\n  \
+                            files: [{unknown: 1}]}\nweb: {unknown: 1}\nunknown: 1\n",
+    );
+    let known: Vec<&str> = errors.lines().filter_map(|f| Some(f.split_once("known here: ")?.1)).collect();
+    assert!(known.len() >= 6, "{errors}");
+    // The bridge's: an agent has no group, but one file may be both.
+    for key in known.iter().flat_map(|keys| keys.split(", ")).filter(|key| *key != "group") {
+        let mentioned = REFERENCE.lines().any(|line| {
+            let line = line.trim_start_matches([' ', '-', '#']).trim_start_matches("e.g. ");
+            line.starts_with(&format!("{key}:"))
+        });
+        assert!(mentioned, "deploy/agent.yaml does not show {key}");
+    }
 }

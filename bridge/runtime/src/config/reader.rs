@@ -42,6 +42,12 @@ impl Reader {
         Self { document, state: RefCell::new(State { errors, ..State::default() }) }
     }
 
+    /// Whether there is anything to read: the file was there and is YAML. If not, only
+    /// [`Reader::finish`] has something to say; what a caller would miss is not missing.
+    pub fn is_readable(&self) -> bool {
+        self.document.root.is_some() || self.state.borrow().errors.is_empty()
+    }
+
     /// The top level of the file.
     pub fn root(&self) -> Section<'_> {
         let top = Position { line: 1, column: 1 };

@@ -87,6 +87,8 @@ impl Owner {
                 }
             }
             Action::Lease { tp, until } => {
+                #[cfg(feature = "faults")]
+                let until = crate::faults::lease_until(until);
                 if let Some(part) = self.parts.get(&tp) {
                     part.lease.store(until, Ordering::SeqCst);
                 }

@@ -1,0 +1,84 @@
+//! The annotated reference: what it shows as a default is the default.
+use k2p_runtime::config::{Document, Reader};
+
+use super::*;
+
+const REFERENCE: &str = include_str!("../../../../deploy/bridge.yaml");
+const LEAST: &str = "kafka: {brokers: \"127.0.0.1:9092\"}\ntopics: [{name: k2p.metrics}]\n";
+
+fn read_text(text: &str, flags: &Flags) -> (Option<Config>, Vec<String>) {
+    let reader = Reader::new(Document::parse("bridge.yaml", text, &|_| None, &|_| Ok(String::new())));
+    let mut faults = Vec::new();
+    let config = read(&reader.root(), flags, &mut faults);
+    faults.extend(reader.finish().err().into_iter().flat_map(|e| e.0).map(|e| e.to_string()));
+    (config, faults)
+}
+
+/// Every default that stands in a comment: `# key: value`.
+fn shown_default(line: &str) -> Option<String> {
+    let (indent, comment) = line.split_once("# ")?;
+    let (key, _) = comment.split_once(':')?;
+    let is_key = !key.is_empty() && key.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    (indent.trim().is_empty() && is_key).then(|| format!("{indent}{comment}"))
+}
+
+#[test]
+fn the_annotated_defaults_are_the_defaults() {
+    let lines = REFERENCE.lines();
+    let uncommented: Vec<String> = lines.map(|line| shown_default(line).unwrap_or_else(|| line.to_owned())).collect();
+    let shown = REFERENCE.lines().filter_map(shown_default).count();
+    assert!(shown >= 20, "only {shown} defaults were found");
+    let (least, faults) = read_text(LEAST, &Flags::default());
+    let least = least.unwrap_or_else(|| panic!("{faults:?}"));
+    for text in [REFERENCE, &uncommented.join("\n")] {
+        let (config, faults) = read_text(text, &Flags::default());
+        assert_eq!(faults, Vec::<String>::new(), "{text}");
+        assert_eq!(format!("{:#?}", config.unwrap()), format!("{least:#?}"));
+    }
+}
+
+/// A key that the reader knows and the reference does not show would be found by nobody.
+#[test]
+fn every_key_is_in_the_reference() {
+    let sections = ["kafka", "topics", "limits", "ownership", "state", "web"];
+    let text = "unknown: 1\nkafka: {unknown: 1}\ntopics: [{unknown: 1, limits: {unknown: 1}}]\n\
+                ownership: {unknown: 1}\nstate: {unknown: 1}\nweb: {unknown: 1}\n";
+    let (_, faults) = read_text(text, &Flags::default());
+    let known: Vec<&str> = faults.iter().filter_map(|f| Some(f.split_once("known here: ")?.1)).collect();
+    assert_eq!(known.len(), sections.len(), "{faults:#?}");
+    for key in known.iter().flat_map(|keys| keys.split(", ")) {
+        let mentioned = REFERENCE.lines().any(|line| {
+            let line = line.trim_start_matches([' ', '-', '#']).trim_start_matches("e.g. ");
+            line.starts_with(&format!("{key}:"))
+        });
+        assert!(mentioned, "deploy/bridge.yaml does not show {key}");
+    }
+}
+
+#[test]
+fn a_topics_labels_keep_off_what_belongs_to_the_sample() {
+    for name in ["le", "quantile", "__name__"] {
+        let text = format!("{LEAST}#\n").replace("k2p.metrics}", &format!("t, labels: {{{name}: x}}}}"));
+        let (config, faults) = read_text(&text, &Flags::default());
+        assert!(config.is_none() || !faults.is_empty(), "{name}");
+        assert!(faults.iter().any(|f| f.contains("is reserved") && f.contains(name)), "{name}: {faults:?}");
+    }
+    let (config, faults) = read_text(&LEAST.replace("k2p.metrics}", "t, labels: {region: eu}}"), &Flags::default());
+    assert_eq!(config.unwrap().topics[0].cache.fixed.canonical(), "region=\"eu\"", "{faults:?}");
+}
+
+#[test]
+fn flags_win_over_the_file() {
+    let flags = Flags {
+        brokers: Some("b:1".to_owned()),
+        group: Some("g".to_owned()),
+        topics: vec!["other".to_owned()],
+        listen: Some("127.0.0.1:0".to_owned()),
+        ..Flags::default()
+    };
+    let (config, faults) = read_text(REFERENCE, &flags);
+    let config = config.unwrap_or_else(|| panic!("{faults:?}"));
+    assert_eq!((config.kafka.brokers(), config.kafka.group()), ("b:1", Some("g")));
+    assert_eq!(config.topics.iter().map(|t| &*t.name).collect::<Vec<_>>(), ["other"]);
+    assert_eq!(config.web.listen, "127.0.0.1:0");
+}
