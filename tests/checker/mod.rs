@@ -144,7 +144,11 @@ fn invented(history: &History, out: &mut Vec<Violation>) {
 fn torn(history: &History, out: &mut Vec<Violation>) {
     for scrape in &history.scrapes {
         for s in scrape.shown.iter().filter(|s| !s.whole) {
-            violate(out, Rule::Torn, format!("origin {} with several values, {} among them: {scrape}", s.origin, s.seq));
+            violate(
+                out,
+                Rule::Torn,
+                format!("origin {} with several values, {} among them: {scrape}", s.origin, s.seq),
+            );
         }
     }
 }

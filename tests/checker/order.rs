@@ -20,7 +20,11 @@ struct Bound<'a> {
 }
 
 /// Calls `older` for every sighting below a bound that holds when its scrape starts.
-fn sweep<'a>(history: &'a History, mut bounds: Vec<Bound<'a>>, mut older: impl FnMut(&'a Scrape, u32, u64, &Bound<'a>)) {
+fn sweep<'a>(
+    history: &'a History,
+    mut bounds: Vec<Bound<'a>>,
+    mut older: impl FnMut(&'a Scrape, u32, u64, &Bound<'a>),
+) {
     bounds.sort_by_key(|b| b.from);
     let mut scrapes: Vec<&Scrape> = history.scrapes.iter().collect();
     scrapes.sort_by_key(|s| s.start);
@@ -104,7 +108,8 @@ pub(super) fn two_owners(history: &History, limits: &Limits, out: &mut Vec<Viola
             let two = chain[chain.len() - 4].bridge == chain[chain.len() - 2].bridge
                 && chain[chain.len() - 3].bridge == chain[chain.len() - 1].bridge;
             if two && took < limits.three_handovers {
-                let what = format!("origin {} within {took} µs by bridges {} and {}: {y}", s.origin, x.bridge, y.bridge);
+                let what =
+                    format!("origin {} within {took} µs by bridges {} and {}: {y}", s.origin, x.bridge, y.bridge);
                 violate(out, Rule::TwoOwners, what);
             }
         }

@@ -224,7 +224,11 @@ impl Bed {
         bridge.service.process().signal(Signal::Stop);
         thread::sleep(time);
         bridge.service.process().signal(Signal::Cont);
-        self.recorder.history().frozen.push(Frozen { bridge: bridge.number, from, to: self.recorder.now() + 1_000_000 });
+        self.recorder.history().frozen.push(Frozen {
+            bridge: bridge.number,
+            from,
+            to: self.recorder.now() + 1_000_000,
+        });
     }
 
     /// The first `count` origins send nothing any more.
@@ -269,8 +273,7 @@ impl Bed {
     fn lost(&self, since: Micros, last: u64) -> Vec<u32> {
         let history = self.recorder.history();
         let scrapes = history.scrapes.iter().filter(|s| s.start >= since);
-        let shown: BTreeSet<u32> =
-            scrapes.flat_map(|s| &s.shown).filter(|s| s.seq == last).map(|s| s.origin).collect();
+        let shown: BTreeSet<u32> = scrapes.flat_map(|s| &s.shown).filter(|s| s.seq == last).map(|s| s.origin).collect();
         (self.silent()..self.setup.origins).filter(|origin| !shown.contains(origin)).collect()
     }
 }
