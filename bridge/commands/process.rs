@@ -64,13 +64,20 @@ pub(crate) fn begin(log: &LogArgs, service: &str) -> Result<Process, Failure> {
     Ok(Process { registry, runtime, shutdown, _telemetry: telemetry })
 }
 
+/// How long a process whose parent is gone may take to end in good order. Its Kafka may
+/// have been in the parent, and librdkafka waits for it.
+const ORPHANED: Duration = Duration::from_secs(5);
+
 /// Triggers `shutdown` when the standard input ends, as it does with the process at its
 /// other end, however that ended.
+#[allow(clippy::exit, reason = "the binary decides how a process ends")]
 pub(crate) fn end_with_stdin(shutdown: &Shutdown) {
     let shutdown = shutdown.clone();
     std::thread::spawn(move || {
         let _ended = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
         shutdown.trigger();
+        std::thread::sleep(ORPHANED);
+        std::process::exit(1);
     });
 }
 

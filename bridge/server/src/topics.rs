@@ -8,6 +8,9 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// A topic that was just created is not known to every broker at once.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+const LOOKS: u32 = 100;
 const MINUTE_MS: i64 = 60_000;
 const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
 /// What our producers may send in one record (`message.max.bytes`, runtime's `kafka`):
@@ -182,7 +185,13 @@ impl Topics {
     pub async fn check(&self, specs: &[TopicSpec], created: &[String]) -> Result<Vec<TopicReport>, TopicsError> {
         let mut reports = Vec::with_capacity(specs.len());
         for spec in specs {
-            let partitions = self.partitions(&spec.name)?;
+            let mut partitions = self.partitions(&spec.name)?;
+            let mut looks = if created.contains(&spec.name) { LOOKS } else { 0 };
+            while partitions == 0 && looks > 0 {
+                looks -= 1;
+                tokio::time::sleep(LOOK_AGAIN).await;
+                partitions = self.partitions(&spec.name)?;
+            }
             let mut report = TopicReport {
                 name: spec.name.clone(),
                 created: created.contains(&spec.name),
