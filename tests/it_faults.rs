@@ -74,7 +74,10 @@ fn frozen(kafka: &Kafka, setup: Setup) -> Run {
     let bed = Bed::new(kafka, "freeze", setup.clone());
     let (a, b) = (bed.bridge(), bed.bridge());
     bed.wait_shown(&[&a, &b]);
-    bed.freeze(&b, Duration::from_millis(setup.session_ms + setup.wait_ms + 4000));
+    let time = Duration::from_millis(setup.session_ms + setup.wait_ms + 3000);
+    bed.freeze(&b, time);
+    bed.wait_shown(&[&a, &b]);
+    bed.freeze_quietly(&b, time);
     bed.wait_shown(&[&a, &b]);
     bed.finish(&[&a, &b])
 }

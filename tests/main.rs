@@ -9,6 +9,7 @@ mod house;
 mod it_decode;
 mod it_dumps;
 mod it_faults;
+mod it_hole;
 mod it_prometheus;
 mod support;
 mod support_tests;
