@@ -49,7 +49,8 @@ fn prometheus_sees_no_hole_while_bridges_are_replaced() {
     bed.finish(&[&bridges[0], &bridges[1]]).assert_sound();
     let up = prometheus.query("min_over_time(up{job=\"dumps\"}[5m])");
     let failed: Vec<_> = up.iter().filter(|found| found.points[0].1 < 1.0).collect();
-    assert!(up.len() == usize::try_from(setup.partitions).unwrap() && failed.is_empty(), "scrapes failed: {failed:?}");
+    let all = up.len() == usize::try_from(setup.partitions).unwrap() && failed.is_empty();
+    assert!(all, "scrapes failed: {failed:?}; {:?}", prometheus.query("up{job=\"dumps\"}[5m]"));
     let found = prometheus.query("seq[5m]");
     assert_eq!(found.len(), series);
     let mut longest: f64 = 0.0;

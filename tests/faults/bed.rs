@@ -230,10 +230,10 @@ impl Bed {
         self.frozen(bridge, time, Duration::ZERO);
     }
 
-    /// [`Bed::freeze`], scraped only in the last second: the first thing that it sees
+    /// [`Bed::freeze`], scraped only at the end: the first thing that it sees
     /// when it goes on is a scrape that began when another had long taken over.
     pub fn freeze_quietly(&self, bridge: &Bridge, time: Duration) {
-        let quiet = time.saturating_sub(Duration::from_secs(1));
+        let quiet = time.saturating_sub(Duration::from_millis(500));
         bridge.scraper.pause(true);
         // Those under way are answered before it stops.
         thread::sleep(Duration::from_millis(300));
