@@ -21,6 +21,7 @@ mod it_demo;
 mod it_dumps;
 mod it_faults;
 mod it_handover;
+mod it_hole;
 mod it_limits;
 mod it_otel;
 mod it_policy;

@@ -79,7 +79,7 @@ pub struct Bridge {
     pub client_id: String,
     service: Service,
     target: Target,
-    _scraper: Scraper,
+    scraper: Scraper,
 }
 
 impl Bridge {
@@ -157,7 +157,7 @@ impl Bed {
         };
         let scraper = Scraper::start(target.clone(), &self.recorder);
         self.note(format!("bridge {number} is started"));
-        Bridge { number, client_id, service, target, _scraper: scraper }
+        Bridge { number, client_id, service, target, scraper }
     }
 
     fn write_config(&self, number: u32, brokers: &str, client_id: &str) -> PathBuf {
@@ -224,18 +224,32 @@ impl Bed {
         assert_eq!(bridge.service.stop(), 0, "{}", bridge.service.process().log_tail());
     }
 
-    /// Freezes a bridge, and lets it go on after a time.
+    /// Freezes a bridge, and lets it go on after a time. It is scraped throughout; its
+    /// scrapes that wait then are answered in the order in which they came.
     pub fn freeze(&self, bridge: &Bridge, time: Duration) {
-        self.note(format!("bridge {} is frozen for {time:?}", bridge.number));
+        self.frozen(bridge, time, Duration::ZERO);
+    }
+
+    /// [`Bed::freeze`], scraped only at the end: the first thing that it sees
+    /// when it goes on is a scrape that began when another had long taken over.
+    pub fn freeze_quietly(&self, bridge: &Bridge, time: Duration) {
+        let quiet = time.saturating_sub(Duration::from_millis(500));
+        bridge.scraper.pause(true);
+        // Those under way are answered before it stops.
+        thread::sleep(Duration::from_millis(300));
+        self.frozen(bridge, time, quiet);
+    }
+
+    fn frozen(&self, bridge: &Bridge, time: Duration, quiet: Duration) {
+        self.note(format!("bridge {} is frozen for {time:?}, quiet for {quiet:?}", bridge.number));
         let from = self.recorder.now();
         bridge.service.process().signal(Signal::Stop);
-        thread::sleep(time);
+        thread::sleep(quiet);
+        bridge.scraper.pause(false);
+        thread::sleep(time - quiet);
         bridge.service.process().signal(Signal::Cont);
-        self.recorder.history().frozen.push(Frozen {
-            bridge: bridge.number,
-            from,
-            to: self.recorder.now() + 1_000_000,
-        });
+        let to = self.recorder.now() + 1_000_000;
+        self.recorder.history().frozen.push(Frozen { bridge: bridge.number, from, to });
     }
 
     /// The first `count` origins send nothing any more.

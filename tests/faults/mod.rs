@@ -7,3 +7,4 @@ pub mod broken;
 mod producer;
 mod record;
 mod scraper;
+pub mod service;

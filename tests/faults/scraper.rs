@@ -27,6 +27,7 @@ const TIMEOUT: Duration = Duration::from_secs(40);
 #[derive(Debug)]
 pub struct Scraper {
     stop: Arc<AtomicBool>,
+    pause: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -42,9 +43,15 @@ pub struct Target {
 impl Scraper {
     pub fn start(target: Target, recorder: &Arc<Recorder>) -> Scraper {
         let stop = Arc::new(AtomicBool::new(false));
-        let (told, recorder) = (Arc::clone(&stop), Arc::clone(recorder));
-        let thread = thread::spawn(move || hammer(&Arc::new(target), &recorder, &told));
-        Scraper { stop, thread: Some(thread) }
+        let pause = Arc::new(AtomicBool::new(false));
+        let (told, quiet, recorder) = (Arc::clone(&stop), Arc::clone(&pause), Arc::clone(recorder));
+        let thread = thread::spawn(move || hammer(&Arc::new(target), &recorder, &told, &quiet));
+        Scraper { stop, pause, thread: Some(thread) }
+    }
+
+    /// Asks nothing, or goes on.
+    pub fn pause(&self, pause: bool) {
+        self.pause.store(pause, Ordering::SeqCst);
     }
 }
 
@@ -57,7 +64,7 @@ impl Drop for Scraper {
     }
 }
 
-fn hammer(target: &Arc<Target>, recorder: &Arc<Recorder>, stop: &AtomicBool) {
+fn hammer(target: &Arc<Target>, recorder: &Arc<Recorder>, stop: &AtomicBool, pause: &AtomicBool) {
     let in_flight = Arc::new(AtomicU32::new(0));
     let mut asked = 0_u32;
     while !stop.load(Ordering::SeqCst) {
@@ -65,7 +72,7 @@ fn hammer(target: &Arc<Target>, recorder: &Arc<Recorder>, stop: &AtomicBool) {
         // Not in step with other scrapers, nor with a bridge's timers.
         let jitter = Duration::from_millis(u64::from(asked.wrapping_mul(7) % 13));
         thread::sleep(jitter + if under_way > OVERDUE { PAUSE_OVERDUE } else { PAUSE });
-        if under_way >= IN_FLIGHT {
+        if under_way >= IN_FLIGHT || pause.load(Ordering::SeqCst) {
             continue;
         }
         asked += 1;

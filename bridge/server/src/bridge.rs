@@ -11,7 +11,7 @@ use k2p_runtime::http::{BoxFuture, HttpLimits, service};
 use k2p_runtime::kafka::KafkaLog;
 use k2p_runtime::metrics::{MetricsError, RuntimeMetrics};
 use k2p_runtime::shutdown::Shutdown;
-use prometheus::Registry;
+use prometheus::{IntGauge, Registry};
 use tokio::net::TcpListener;
 
 use crate::config::{Config, Web};
@@ -22,6 +22,10 @@ use crate::metrics::{Clocks, ServerMetrics};
 
 /// How long `/-/drain` waits for the group to take everything over.
 const DRAIN: Duration = Duration::from_secs(10);
+/// At the end: how long for everything to be released …
+const LEAVE: Duration = Duration::from_secs(5);
+/// … and how long after that for scrapes under way, which may wait for a new owner.
+const LAST_SCRAPES: Duration = Duration::from_secs(3);
 /// How soon it is seen that consuming ended by itself.
 const FAILED: Duration = Duration::from_millis(200);
 /// How often a drain looks whether it is done.
@@ -98,6 +102,7 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
             }
         },
     )?;
+    let in_flight = metrics.scrapes_in_flight.clone();
     let state = Arc::new(State {
         live: live.clone(),
         registry: setup.registry.clone(),
@@ -133,6 +138,7 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
     }
     live.set_draining();
     switches.leave.trigger();
+    hand_over(&live, &in_flight).await;
     switches.end.trigger();
     let ended = tokio::task::spawn_blocking(move || consuming.join()).await;
     web_end.trigger();
@@ -141,6 +147,19 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
     }
     ended.unwrap_or_else(|e| Err(ConsumeError::Fatal(e.to_string())))?;
     Ok(())
+}
+
+/// After the group was told to take over, and before the threads end that follow it:
+/// a scrape that waits here for a partition must learn who has it now.
+async fn hand_over(live: &LivePartitions, in_flight: &IntGauge) {
+    let begun = tokio::time::Instant::now();
+    while !live.all().is_empty() && begun.elapsed() < LEAVE {
+        tokio::time::sleep(LOOK).await;
+    }
+    let gone = tokio::time::Instant::now();
+    while in_flight.get() > 0 && gone.elapsed() < LAST_SCRAPES {
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 fn expose_config(config: &Config, advertise: String) -> ExposeConfig {
