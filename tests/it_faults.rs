@@ -67,10 +67,10 @@ fn a_bridge_is_killed_and_started_at_once() {
 #[test]
 fn a_bridge_is_frozen_for_longer_than_every_timeout() {
     let Some(kafka) = require(Kafka::shared()) else { return };
-    frozen(kafka, &Setup::short()).assert_sound();
+    frozen(kafka, Setup::short()).assert_sound();
 }
 
-fn frozen(kafka: &Kafka, setup: &Setup) -> Run {
+fn frozen(kafka: &Kafka, setup: Setup) -> Run {
     let bed = Bed::new(kafka, "freeze", setup.clone());
     let (a, b) = (bed.bridge(), bed.bridge());
     bed.wait_shown(&[&a, &b]);
@@ -197,6 +197,7 @@ fn an_operator_resets_the_offsets() {
     }
     let (b, c) = (bed.bridge(), bed.bridge());
     bed.wait_shown(&[&b, &c]);
+    thread::sleep(seconds(3));
     bed.finish(&[&b, &c]).assert_sound();
 }
 
@@ -261,17 +262,26 @@ fn without_its_rule_each_fault_is_a_violation() {
     let Some(kafka) = require(Kafka::shared()) else { return };
     let program = Some(broken::program());
     let without = |rule| Setup { broken: Some(rule), program: program.clone(), ..Setup::short() };
-    let whole = frozen(kafka, &Setup { program: program.clone(), ..Setup::short() });
-    whole.assert_sound();
-    let run = frozen(kafka, &without("lease"));
-    run.print();
-    assert!(run.broke(Rule::Older), "a frozen bridge without the lease: {}", run.report);
-    // Its session ends, its lease does not: only the wait keeps the other one dark.
     let long_lease = |setup| Setup { lease_ms: 8000, wait_ms: 10_000, ..setup };
-    nap(kafka, long_lease(Setup::short())).assert_sound();
-    let run = nap(kafka, long_lease(without("wait")));
-    run.print();
-    assert!(run.broke(Rule::Older), "a bridge that naps, the other without the wait: {}", run.report);
+    // Its session ends, its lease does not: only the wait keeps the other one dark.
+    nap(kafka, long_lease(Setup { program: program.clone(), ..Setup::short() })).assert_sound();
+    caught("wait", || nap(kafka, long_lease(without("wait"))));
+    caught("lease", || frozen(kafka, without("lease")));
+}
+
+/// Some run shows something older. When a frozen bridge goes on, its scrapes race with
+/// its client, which sees in milliseconds that its session has ended: not every run can
+/// see what the missing rule would have let through.
+#[track_caller]
+fn caught(rule: &str, run: impl Fn() -> Run) {
+    let older = |_: &u32| {
+        let run = run();
+        run.print();
+        run.broke(Rule::Older)
+    };
+    let tries = (1..=6).find(older);
+    eprintln!("CAUGHT without {rule}: in try {tries:?}");
+    assert!(tries.is_some(), "no run without the rule {rule} was a violation");
 }
 
 /// Frozen for longer than the session and shorter than the lease.

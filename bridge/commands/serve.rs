@@ -1,6 +1,7 @@
 //! `kafka2prom serve`
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use k2p_runtime::config::{Document, Reader};
 use k2p_server::bridge::{self, Setup};
@@ -16,7 +17,7 @@ pub(crate) fn run(args: &ServeArgs) -> Done {
     let flags = flags(args);
     let config = load(args.config.as_deref(), &flags).map_err(Failure::Usage)?;
     let runtime = process::tokio_runtime()?;
-    runtime.block_on(async {
+    let done = runtime.block_on(async {
         let process = process::begin(&args.log, "kafka2prom")?;
         if args.end_with_stdin {
             process::end_with_stdin(&process.shutdown);
@@ -37,7 +38,10 @@ pub(crate) fn run(args: &ServeArgs) -> Done {
         let ended = bridge::run(config, setup, process.shutdown.clone()).await;
         drop(process);
         ended.map_err(Failure::failed)
-    })
+    });
+    // A client that does not close (Kafka is away for good) must not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    done
 }
 
 /// Binds the web listener.

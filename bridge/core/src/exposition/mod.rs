@@ -1,4 +1,4 @@
-//! Writes what a scrape shows: [`write`] merges [`Sources`] and hands the exposition on
+//! Writes what a scrape shows: [`write()`] merges [`Sources`] and hands the exposition on
 //! in chunks.
 //!
 //! - **Text 0.0.4 and 1.0.0.** Info and stateset become gauges, a gaugehistogram's
