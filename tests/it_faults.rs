@@ -67,10 +67,10 @@ fn a_bridge_is_killed_and_started_at_once() {
 #[test]
 fn a_bridge_is_frozen_for_longer_than_every_timeout() {
     let Some(kafka) = require(Kafka::shared()) else { return };
-    frozen(kafka, Setup::short()).assert_sound();
+    frozen(kafka, &Setup::short()).assert_sound();
 }
 
-fn frozen(kafka: &Kafka, setup: Setup) -> Run {
+fn frozen(kafka: &Kafka, setup: &Setup) -> Run {
     let bed = Bed::new(kafka, "freeze", setup.clone());
     let (a, b) = (bed.bridge(), bed.bridge());
     bed.wait_shown(&[&a, &b]);
@@ -266,7 +266,7 @@ fn without_its_rule_each_fault_is_a_violation() {
     // Its session ends, its lease does not: only the wait keeps the other one dark.
     nap(kafka, long_lease(Setup { program: program.clone(), ..Setup::short() })).assert_sound();
     caught("wait", || nap(kafka, long_lease(without("wait"))));
-    caught("lease", || frozen(kafka, without("lease")));
+    caught("lease", || frozen(kafka, &without("lease")));
 }
 
 /// Some run shows something older. When a frozen bridge goes on, its scrapes race with
