@@ -70,6 +70,7 @@ fn a_bridge_is_frozen_for_longer_than_every_timeout() {
     frozen(kafka, Setup::short()).assert_sound();
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "every case makes its own")]
 fn frozen(kafka: &Kafka, setup: Setup) -> Run {
     let bed = Bed::new(kafka, "freeze", setup.clone());
     let (a, b) = (bed.bridge(), bed.bridge());

@@ -36,6 +36,7 @@ fn broken(scrapes: Vec<Scrape>) -> Vec<Rule> {
     broken_in(History { scrapes, ..sent(10) })
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "every case makes its own")]
 fn broken_in(history: History) -> Vec<Rule> {
     let limits = Limits { stale_after: 5000 * MS, ..Limits::default() };
     check(&history, &limits).broken().into_iter().collect()

@@ -80,7 +80,7 @@ fn hammer(target: &Arc<Target>, recorder: &Arc<Recorder>, stop: &AtomicBool, pau
         let (target, recorder, in_flight) = (Arc::clone(target), Arc::clone(recorder), Arc::clone(&in_flight));
         thread::spawn(move || {
             let partition = i32::try_from(asked / PARTITION_EVERY).unwrap_or(0) % target.partitions;
-            let of = (asked % PARTITION_EVERY == 0).then_some(partition);
+            let of = asked.is_multiple_of(PARTITION_EVERY).then_some(partition);
             // Nobody there, or gone in the middle: nothing was seen.
             let _ = scrape(&target, of, &recorder);
             in_flight.fetch_sub(1, Ordering::SeqCst);
