@@ -30,11 +30,11 @@ fn load(args: &AgentArgs) -> Result<Config, Vec<String>> {
         faults.push("no broker: name one with --kafka.brokers HOST:PORT".to_owned());
     }
     for property in &args.kafka.properties {
-        match property.split_once('=') {
-            Some((name, value)) => {
-                raw.properties.insert(name.to_owned(), value.to_owned());
+        match super::name_value(property) {
+            Ok((name, value)) => {
+                raw.properties.insert(name, value);
             }
-            None => faults.push("--kafka.property: expected NAME=VALUE, e.g. security.protocol=SSL".to_owned()),
+            Err(fault) => faults.push(fault),
         }
     }
     if let Some(text) = &args.interval {

@@ -59,14 +59,19 @@ pub(crate) fn kafka_config(
     };
     let mut properties = std::collections::BTreeMap::new();
     for property in &args.properties {
-        let Some((name, value)) = property.split_once('=') else {
-            let fault = "--kafka.property: expected NAME=VALUE, e.g. security.protocol=SSL".to_owned();
-            return Err(Failure::Usage(vec![fault]));
-        };
-        properties.insert(name.to_owned(), value.to_owned());
+        let (name, value) = name_value(property).map_err(|fault| Failure::Usage(vec![fault]))?;
+        properties.insert(name, value);
     }
     k2p_runtime::kafka::KafkaConfig::new(brokers, group, properties, k2p_runtime::kafka::KafkaTimings::default())
         .map_err(|faults| Failure::Usage(faults.0.iter().map(of_flag).collect()))
+}
+
+/// One `--kafka.property`.
+pub(crate) fn name_value(property: &str) -> Result<(String, String), String> {
+    match property.split_once('=') {
+        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+        None => Err("--kafka.property: expected NAME=VALUE, e.g. security.protocol=SSL".to_owned()),
+    }
 }
 
 /// A fault of the Kafka settings, under the flag that it came from.

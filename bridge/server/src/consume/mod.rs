@@ -22,7 +22,7 @@ use k2p_core::ownership::{Identity, Machine};
 use k2p_runtime::kafka::{KafkaConfig, KafkaLog};
 use k2p_runtime::shutdown::Shutdown;
 use rdkafka::consumer::Consumer;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 
 use crate::live::{LivePartitions, Policy};
 use crate::metrics::ServerMetrics;
@@ -129,9 +129,10 @@ pub fn start(
         live.add_topic(topic.name.clone(), topic.policy);
         metrics.add_topic(&topic.name);
     }
-    let (side, watch) = (config.kafka.watch_config(), config.kafka.side_config());
+    // The runtime's `watch` has no group and asks for offsets; its `side` reads the markers.
+    let (offsets, markers) = (config.kafka.watch_config(), config.kafka.side_config());
     let side =
-        Side::start(&side, &watch, &names, config.rewind, events, &switches.end).map_err(ConsumeError::Client)?;
+        Side::start(&offsets, &markers, &names, config.rewind, events, &switches.end).map_err(ConsumeError::Client)?;
     let owner = Owner {
         machine: Machine::new(config.ownership.clone(), config.identity.clone()),
         parts: Default::default(),
@@ -228,9 +229,4 @@ fn close(consumer: Arc<GroupConsumer>) {
         tracing::warn!("the Kafka client is still in use and is left to the process's end");
     }
     drop(consumer);
-}
-
-/// The code of a fatal error, for callers that match on it.
-pub fn is_fatal(error: &KafkaError) -> bool {
-    error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal)
 }

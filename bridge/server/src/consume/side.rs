@@ -92,15 +92,15 @@ impl Side {
     /// # Errors
     /// When a client cannot be created from its settings.
     pub(super) fn start(
-        side: &ClientConfig,
-        watch: &ClientConfig,
+        offsets: &ClientConfig,
+        markers: &ClientConfig,
         topics: &[Arc<str>],
         rewind: Duration,
         events: &Arc<KafkaLog>,
         shutdown: &Shutdown,
     ) -> Result<Side, KafkaError> {
-        let client: Arc<Client> = Arc::new(side.create_with_context(PlainContext(events.clone()))?);
-        let watcher: Client = watch.create_with_context(PlainContext(events.clone()))?;
+        let client: Arc<Client> = Arc::new(offsets.create_with_context(PlainContext(events.clone()))?);
+        let watcher: Client = markers.create_with_context(PlainContext(events.clone()))?;
         let (ends, wanted) = bounded(MAX_END_REQUESTS);
         let (tx, answers) = unbounded();
         let counts = Counts::default();
