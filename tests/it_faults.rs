@@ -241,7 +241,6 @@ fn the_broker_is_stopped_and_started() {
 /// Keys move to other partitions (rule 10): with the default timers, because owners
 /// look at the topic every 10 s.
 #[test]
-#[ignore = "fails: no owner drops the origins whose key hashes elsewhere since (design §1, rule 10)"]
 fn partitions_are_added() {
     let Some(kafka) = require(Kafka::shared()) else { return };
     let bed = Bed::new(kafka, "grow", Setup { partitions: 4, ..Setup::default_timers() });
