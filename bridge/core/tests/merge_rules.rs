@@ -245,6 +245,15 @@ fn created_gauges_find_home() {
         "# TYPE c_created gauge\nc_created{i=\"a\",y=\"3\"} 4\n# TYPE c_total unknown\nc_total{i=\"a\"} 1\n# EOF\n",
         [0; 4],
     );
+    // `c_created` is no sample of a histogram `c_total`, whose own would be `c_total_created`.
+    let other = "# TYPE c_created gauge\nc_created{i=\"a\"} 4\n# TYPE c_total histogram\nc_total_bucket{i=\"a\",le=\"+Inf\"} 0\nc_total_sum{i=\"a\"} 0\nc_total_count{i=\"a\"} 0\n";
+    plain(&[("", other)], TEXT, other, [0; 4]);
+    // Nor is it one of a counter that is called `c`; a histogram `c` has it.
+    let counter = "# TYPE c counter\nc{i=\"a\"} 1\n# TYPE c_created gauge\nc_created{i=\"a\"} 4\n";
+    plain(&[("", counter)], TEXT, counter, [0; 4]);
+    let histogram = "# TYPE c histogram\nc_bucket{i=\"a\",le=\"+Inf\"} 0\nc_sum{i=\"a\"} 0\nc_count{i=\"a\"} 0\n# TYPE c_created gauge\nc_created{i=\"a\"} 4\n";
+    let home = "# TYPE c histogram\nc_bucket{i=\"a\",le=\"+Inf\"} 0\nc_sum{i=\"a\"} 0\nc_count{i=\"a\"} 0\nc_created{i=\"a\"} 4\n# EOF\n";
+    plain(&[("", histogram)], OM, home, [0; 4]);
 }
 
 #[test]

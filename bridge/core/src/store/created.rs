@@ -29,8 +29,8 @@ pub(super) fn bring_home<'p, 'a>(families: &'p [Family<'a>]) -> Vec<Cow<'p, Fami
         };
         let home = [format!("{base}_total"), base.to_owned()]
             .iter()
-            .find_map(|name| places.get(name.as_str()).copied())
-            .filter(|home| is_home(&families[*home], created));
+            .filter_map(|name| places.get(name.as_str()).copied())
+            .find(|home| is_home(&families[*home], base, created));
         let Some(home) = home else {
             continue;
         };
@@ -51,10 +51,12 @@ fn is_stray(family: &Family<'_>) -> bool {
     family.kind == MetricType::Gauge && family.name.ends_with("_created") && !family.samples.is_empty()
 }
 
-fn is_home(family: &Family<'_>, created: &Family<'_>) -> bool {
+/// `foo_created` belongs to the counter `foo_total` or to the histogram or summary `foo`;
+/// to a histogram `foo_total` belongs `foo_total_created`.
+fn is_home(family: &Family<'_>, base: &str, created: &Family<'_>) -> bool {
     let counts = match family.kind {
-        MetricType::Counter => family.name.ends_with("_total"),
-        MetricType::Histogram | MetricType::Summary => true,
+        MetricType::Counter => family.name != base,
+        MetricType::Histogram | MetricType::Summary => family.name == base,
         _ => false,
     };
     let is_time = |s: &Sample<'_>| matches!(s.value.parse::<f64>(), Ok(v) if v >= 0.0);
