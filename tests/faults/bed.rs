@@ -19,9 +19,18 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// A partition that nobody disturbs any more is live after this at the latest.
+/// A partition that nobody disturbs any more is live after this and a session at the latest.
 const LIVE: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(30);
+
+/// The group's protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// Members set the session.
+    Classic,
+    /// KIP-848: the broker sets it ([`crate::support::kafka::Setup::new`]).
+    Consumer,
+}
 
 /// What a run is made of.
 #[derive(Debug, Clone)]
@@ -30,8 +39,10 @@ pub struct Setup {
     pub partitions: i32,
     /// Origins, each with two series.
     pub origins: u32,
-    /// `session.timeout.ms`.
+    /// `session.timeout.ms`; of a KIP-848 group the broker's, which is not set by a client.
     pub session_ms: u64,
+    /// `group.protocol`.
+    pub protocol: Protocol,
     /// L.
     pub lease_ms: u64,
     /// L_wait.
@@ -55,6 +66,7 @@ impl Setup {
             partitions: 8,
             origins: 24,
             session_ms: 2000,
+            protocol: Protocol::Classic,
             lease_ms: 4000,
             wait_ms: 5000,
             staleness_s: 90,
@@ -63,6 +75,11 @@ impl Setup {
             program: None,
             broken: None,
         }
+    }
+
+    /// [`Setup::short`] of a KIP-848 group; its session is that of the shared broker.
+    pub fn kip848() -> Setup {
+        Setup { protocol: Protocol::Consumer, ..Setup::short() }
     }
 
     /// The defaults of design §1.
@@ -162,10 +179,14 @@ impl Bed {
 
     fn write_config(&self, number: u32, brokers: &str, client_id: &str) -> PathBuf {
         let Setup { session_ms, lease_ms, wait_ms, staleness_s, socket_ms, .. } = self.setup;
+        let protocol = match self.setup.protocol {
+            Protocol::Classic => format!("session.timeout.ms: \"{session_ms}\""),
+            Protocol::Consumer => "group.protocol: consumer".to_owned(),
+        };
         let external = self.setup.external.as_ref().map(|a| format!(", external_address: \"{a}\"")).unwrap_or_default();
         let text = format!(
             "kafka:\n  brokers: \"{brokers}\"\n  group: \"{}\"\n  properties:\n    client.id: \"{client_id}\"\n    \
-             session.timeout.ms: \"{session_ms}\"\n    socket.timeout.ms: \"{socket_ms}\"\n\
+             {protocol}\n    socket.timeout.ms: \"{socket_ms}\"\n\
              topics: [{{name: \"{}\", staleness: {staleness_s}s}}]\n\
              ownership: {{lease: {lease_ms}ms, wait: {wait_ms}ms}}\n\
              web: {{listen_address: \"127.0.0.1:0\"{external}}}\n",
@@ -199,12 +220,16 @@ impl Bed {
     #[track_caller]
     pub fn wait_shown(&self, bridges: &[&Bridge]) {
         let all = usize::try_from(self.setup.origins - self.silent()).expect("few origins");
-        eventually_ok(&format!("{}: every origin is shown", self.name), LIVE, || {
+        eventually_ok(&format!("{}: every origin is shown", self.name), self.live(), || {
             let of = |b: &&Bridge| scrape(&b.target, None, &self.recorder).unwrap_or(0);
             let shown: Vec<usize> = bridges.iter().map(of).collect();
             let whole = shown.iter().sum::<usize>() == all && !shown.contains(&0);
             if whole { Ok(()) } else { Err(format!("{shown:?} of {all} origins{}", logs(bridges))) }
         });
+    }
+
+    fn live(&self) -> Duration {
+        LIVE + Duration::from_millis(self.setup.session_ms)
     }
 
     fn silent(&self) -> u32 {
@@ -277,7 +302,7 @@ impl Bed {
         let held = within(LIVE, || if self.sender.orders.holding() { Ok(()) } else { Err(()) });
         assert!(held.is_ok(), "{}: the producer cannot send", self.name);
         let last = self.recorder.history().sent.iter().map(|s| s.seq).max().unwrap_or(0);
-        let settled = eventually_ok(&format!("{}: every last value is shown", self.name), LIVE, || {
+        let settled = eventually_ok(&format!("{}: every last value is shown", self.name), self.live(), || {
             let begun = self.recorder.now();
             let all = living.iter().all(|b| scrape(&b.target, None, &self.recorder).is_ok());
             let lost = self.lost(begun, last);

@@ -56,6 +56,9 @@ impl Setup {
             ("group.min.session.timeout.ms", "1000"),
             ("group.consumer.min.session.timeout.ms", "1000"),
             ("group.consumer.min.heartbeat.interval.ms", "200"),
+            // A KIP-848 group's members cannot ask for another pace than these.
+            ("group.consumer.session.timeout.ms", "2000"),
+            ("group.consumer.heartbeat.interval.ms", "300"),
             ("message.max.bytes", "8388608"),
             ("replica.fetch.max.bytes", "8388608"),
             // Smaller than the default, which takes 128 MiB of every heap.

@@ -291,8 +291,8 @@ fn ownership(section: &Section<'_>, kafka: Option<&KafkaConfig>) -> (Option<owne
         section.error("wait", &message, "make it at least 1.05 × the lease (the margin covers clock drift)");
         safe = false;
     }
-    if let Some(kafka) = kafka {
-        let session = kafka.session_timeout();
+    // In a KIP-848 group the broker ends sessions, and no commit waits for that.
+    if let Some(session) = kafka.and_then(KafkaConfig::session_timeout) {
         if session + lease / 5 + second > lease {
             let message = format!(
                 "a lease of {} is too short for session.timeout.ms = {}: one crash would fence every bridge",
