@@ -55,7 +55,7 @@ fn a_bridge_is_killed_and_started_at_once() {
     killed_and_started(kafka, "restart", &Setup::short());
 }
 
-fn killed_and_started(kafka: &Kafka, name: &str, setup: &Setup) {
+pub(crate) fn killed_and_started(kafka: &Kafka, name: &str, setup: &Setup) {
     let bed = Bed::new(kafka, name, setup.clone());
     let (a, b) = (bed.bridge(), bed.bridge());
     bed.wait_shown(&[&a, &b]);
@@ -71,7 +71,7 @@ fn killed_and_started(kafka: &Kafka, name: &str, setup: &Setup) {
 
 /// None of these bridges ever lost a lease.
 #[track_caller]
-fn assert_no_fence(bridges: &[&Bridge]) {
+pub(crate) fn assert_no_fence(bridges: &[&Bridge]) {
     for bridge in bridges {
         let fenced = bridge.counter("kafka2prom_fences_total", "lease_lapsed");
         let log = || bridge.service().process().log_tail();

@@ -1,10 +1,11 @@
 //! One fault run.
-use super::producer::Sender;
+use super::clock::Clock;
+use super::producer::{Dumps, Sender, pad};
 use super::record::Recorder;
-use super::scraper::{Scraper, Target, scrape};
+use super::scraper::{Scraper, SlowScrape, Target, scrape};
 use crate::checker::{self, CommitRead, Frozen, History, Hole, Limits, Micros, Report, Rule};
 use crate::support::kafka::{Kafka, unique};
-use crate::support::poll::{eventually_ok, within};
+use crate::support::poll::{eventually, eventually_ok, within};
 use crate::support::process::{Service, command};
 use crate::support::supervise::{Signal, new_dir};
 use rdkafka::config::ClientConfig;
@@ -37,8 +38,12 @@ pub enum Protocol {
 pub struct Setup {
     /// Of the topic, at the beginning.
     pub partitions: i32,
-    /// Origins, each with two series.
+    /// Origins that send one growing value.
     pub origins: u32,
+    /// Series of each, all of that value.
+    pub series: u32,
+    /// Of dumps that are there from the beginning, in each partition: answers are as large.
+    pub pad_bytes: usize,
     /// `session.timeout.ms`; of a KIP-848 group the broker's, which is not set by a client.
     pub session_ms: u64,
     /// `group.protocol`.
@@ -65,6 +70,8 @@ impl Setup {
         Setup {
             partitions: 8,
             origins: 24,
+            series: 2,
+            pad_bytes: 0,
             session_ms: 2000,
             protocol: Protocol::Classic,
             lease_ms: 4000,
@@ -133,7 +140,11 @@ impl Bed {
         let topic = unique(name);
         kafka.create_topic(&topic, setup.partitions, &[]);
         let recorder = Arc::new(Recorder::new());
-        let sender = Sender::start(kafka.producer("none"), &topic, setup.origins, &recorder);
+        if setup.pad_bytes > 0 {
+            pad(&kafka.producer("none"), &topic, setup.partitions, setup.pad_bytes);
+        }
+        let made_of = Dumps { origins: setup.origins, series: setup.series };
+        let sender = Sender::start(kafka.producer("none"), &topic, made_of, &recorder);
         let group = unique(&format!("{name}-group"));
         let brokers = kafka.bootstrap();
         let commits = CommitWatch::start(&brokers, &group, &topic, setup.partitions, &recorder);
@@ -156,21 +167,36 @@ impl Bed {
         self.bridge_at(&self.brokers)
     }
 
+    /// [`Bed::bridge`] with a wall clock of its own.
+    ///
+    /// # Panics
+    /// Where [`super::clock::library`] is not to be had.
+    pub fn bridge_by(&self, clock: &Clock) -> Bridge {
+        self.launch(&self.brokers, |command| clock.give(command).expect("the library was asked for before"))
+    }
+
     /// [`Bed::bridge`] by way of other addresses: the chaos proxy's.
     ///
     /// # Panics
     /// Where it does not start.
     pub fn bridge_at(&self, brokers: &str) -> Bridge {
+        self.launch(brokers, |_| {})
+    }
+
+    fn launch(&self, brokers: &str, change: impl FnOnce(&mut Command)) -> Bridge {
         let number = self.numbers.fetch_add(1, Ordering::SeqCst);
         let client_id = unique(&format!("{}-{number}", self.name));
         let file = self.write_config(number, brokers, &client_id);
-        let command = self.command(&file);
+        let mut command = self.command(&file);
+        change(&mut command);
         let service = Service::launch("bridge", &command).unwrap_or_else(|e| panic!("bridge {number}: {e}"));
         let target = Target {
             bridge: number,
             listen: service.listen().to_owned(),
             topic: self.topic.clone(),
             partitions: self.setup.partitions,
+            series: self.setup.series,
+            padded: self.setup.pad_bytes > 0,
         };
         let scraper = Scraper::start(target.clone(), &self.recorder);
         self.note(format!("bridge {number} is started"));
@@ -209,6 +235,27 @@ impl Bed {
         command
     }
 
+    /// From here on a partition must be shown whole or not at all.
+    pub fn expect_whole(&self) {
+        let now = self.recorder.now();
+        self.recorder.history().whole_since = Some(now);
+    }
+
+    /// A scrape that reads one byte a second.
+    pub fn scrape_slowly(&self, bridge: &Bridge) -> SlowScrape {
+        SlowScrape::start(bridge.target.clone(), &self.recorder)
+    }
+
+    /// So many scrapes of each of these bridges at once; how many were answered.
+    pub fn scrape_at_once(&self, bridges: &[&Bridge], count: usize) -> usize {
+        let one = |bridge: &Bridge| scrape(&bridge.target, None, &self.recorder).is_ok();
+        thread::scope(|scope| {
+            let all = bridges.iter().flat_map(|bridge| (0..count).map(move |_| *bridge));
+            let under_way: Vec<_> = all.map(|bridge| scope.spawn(move || one(bridge))).collect();
+            under_way.into_iter().map(|t| t.join().expect("it does not panic")).filter(|ok| *ok).count()
+        })
+    }
+
     /// Writes a fault into the history.
     pub fn note(&self, what: String) {
         let now = self.recorder.now();
@@ -225,6 +272,24 @@ impl Bed {
             let shown: Vec<usize> = bridges.iter().map(of).collect();
             let whole = shown.iter().sum::<usize>() == all && !shown.contains(&0);
             if whole { Ok(()) } else { Err(format!("{shown:?} of {all} origins{}", logs(bridges))) }
+        });
+    }
+
+    /// [`Bed::wait_shown`] of dumps that are sent from now on.
+    #[track_caller]
+    pub fn wait_fresh(&self, bridges: &[&Bridge]) {
+        let last = self.recorder.history().sent.iter().map(|s| s.seq).max().unwrap_or(0);
+        let all = usize::try_from(self.setup.origins - self.silent()).expect("few origins");
+        eventually_ok(&format!("{}: every origin is shown and goes on", self.name), self.live(), || {
+            let begun = self.recorder.now();
+            let shown: Vec<usize> =
+                bridges.iter().map(|b| scrape(&b.target, None, &self.recorder).unwrap_or(0)).collect();
+            let history = self.recorder.history();
+            let fresh = history.scrapes.iter().filter(|s| s.start >= begun).flat_map(|s| &s.shown);
+            let fresh: BTreeSet<u32> = fresh.filter(|s| s.seq > last).map(|s| s.origin).collect();
+            let whole = fresh.len() == all && shown.iter().sum::<usize>() == all && !shown.contains(&0);
+            drop(history);
+            if whole { Ok(()) } else { Err(format!("{shown:?}, {} fresh, of {all}{}", fresh.len(), logs(bridges))) }
         });
     }
 
@@ -284,9 +349,46 @@ impl Bed {
     }
 
     /// The producer sends nothing, or goes on.
+    #[track_caller]
     pub fn pause(&self, pause: bool) {
         self.note(format!("the producer pauses: {pause}"));
         self.sender.orders.pause.store(pause, Ordering::SeqCst);
+        let what = format!("{}: the producer pauses: {pause}", self.name);
+        eventually(&what, self.live(), || (self.sender.orders.paused() == pause).then_some(()));
+    }
+
+    /// The clock by which the producer stamps its dumps is so far ahead. One that is set
+    /// back makes dumps that may be refused (design §1, rule 8).
+    pub fn set_producers_clock(&self, seconds: i64) {
+        self.note(format!("the producer's clock is {seconds} s ahead"));
+        self.sender.orders.unpromised.store(true, Ordering::SeqCst);
+        self.sender.orders.clock.store(seconds, Ordering::SeqCst);
+    }
+
+    /// Waits until no origin is shown by any of these bridges.
+    #[track_caller]
+    pub fn wait_dark(&self, bridges: &[&Bridge]) {
+        eventually_ok(&format!("{}: nothing is shown", self.name), self.live(), || {
+            let shown = |b: &&Bridge| scrape(&b.target, None, &self.recorder).unwrap_or(1);
+            let shown: usize = bridges.iter().map(shown).sum();
+            if shown == 0 { Ok(()) } else { Err(format!("{shown} origins{}", logs(bridges))) }
+        });
+    }
+
+    /// The topic is deleted, stays away for a while, and is made again. Which of the two
+    /// a committed offset belongs to cannot be told from outside: G2 is not judged in
+    /// the second.
+    #[track_caller]
+    pub fn make_topic_again(&self, kafka: &Kafka, away: Duration) {
+        self.pause(true);
+        self.note(format!("the topic is deleted for {away:?}"));
+        kafka.delete_topic(&self.topic);
+        thread::sleep(away);
+        kafka.create_topic_again(&self.topic, self.setup.partitions);
+        self.note("the topic is made again".into());
+        self.sender.orders.unpromised.store(true, Ordering::SeqCst);
+        self.new_producer(kafka);
+        self.pause(false);
     }
 
     /// A new producer, which knows the topic as it is now.
