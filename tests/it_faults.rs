@@ -10,8 +10,8 @@ use crate::support::kafka::{self, Kafka};
 use crate::support::kafka_clients::Committed;
 use crate::support::parts::KafkaVersion;
 use crate::support::skip::require;
-use std::time::{Duration, Instant};
-use std::{env, thread};
+use std::thread;
+use std::time::Duration;
 
 /// Beside a bound that the design promises: this machine has two cores, and the tests
 /// share them.
@@ -32,19 +32,20 @@ fn assert_crash_hole(run: &Run, setup: &Setup) {
 #[test]
 fn a_bridge_is_killed() {
     let Some(kafka) = require(Kafka::shared()) else { return };
-    killed(kafka, "kill", &Setup::short());
+    let setup = Setup::short();
+    let run = killed(kafka, "kill", &setup);
+    run.assert_sound();
+    assert_crash_hole(&run, &setup);
 }
 
-fn killed(kafka: &Kafka, name: &str, setup: &Setup) {
+fn killed(kafka: &Kafka, name: &str, setup: &Setup) -> Run {
     let bed = Bed::new(kafka, name, setup.clone());
     let (a, b, c) = (bed.bridge(), bed.bridge(), bed.bridge());
     bed.wait_shown(&[&a, &b, &c]);
     thread::sleep(seconds(2));
     bed.kill(&b);
     bed.wait_shown(&[&a, &c]);
-    let run = bed.finish(&[&a, &c]);
-    run.assert_sound();
-    assert_crash_hole(&run, setup);
+    bed.finish(&[&a, &c])
 }
 
 /// The restarted bridge joins while the coordinator still believes in the dead one:
@@ -230,7 +231,9 @@ fn kip848_with_the_brokers_own_minima() {
     let setup = Setup { protocol: Protocol::Consumer, session_ms: 45_000, ..Setup::default_timers() };
     // One heartbeat to learn of the revocation, one to have it acknowledged, one to be assigned.
     replaced(&kafka, "minima-planned", setup.clone(), 15_000_000);
-    killed(&kafka, "minima-kill", &setup);
+    let run = killed(&kafka, "minima-kill", &setup);
+    run.assert_sound();
+    assert_crash_hole(&run, &setup);
     killed_and_started(&kafka, "minima-restart", &setup);
     frozen(&kafka, "minima-freeze", &setup).assert_sound();
 }
@@ -319,6 +322,29 @@ fn without_its_rule_each_fault_is_a_violation() {
     nap(kafka, long_lease(Setup { program: program.clone(), ..Setup::short() })).assert_sound();
     caught("wait", || nap(kafka, long_lease(without("wait"))));
     caught("lease", || frozen(kafka, "freeze", &without("lease")));
+    // What the dead one showed last lies before what its successor reads last.
+    killed_and_read_slowly(kafka, Setup { program: program.clone(), ..Setup::short() }).assert_sound();
+    caught("barrier", || killed_and_read_slowly(kafka, without("barrier")));
+}
+
+/// The successor is assigned and has waited before it reads the first record, and then
+/// reads one batch after the other: it would show what is old.
+fn killed_and_read_slowly(kafka: &Kafka, setup: Setup) -> Run {
+    let bed = Bed::new(kafka, "kill-slow", Setup { fetch_bytes: Some(1), ..setup.clone() });
+    let (a, b) = (bed.bridge(), bed.bridge_at(&kafka.chaos_bootstrap()));
+    bed.wait_shown(&[&a, &b]);
+    kafka.chaos().set(&b.client_id, Mode::HoldAnswers(vec![api::FETCH]));
+    thread::sleep(seconds(1));
+    bed.kill(&a);
+    bed.pause(true);
+    thread::sleep(Duration::from_millis(setup.session_ms + setup.wait_ms + 2000));
+    bed.note("the other one reads, slowly".into());
+    kafka.chaos().set(&b.client_id, Mode::Delay(Duration::from_millis(150)));
+    thread::sleep(seconds(4));
+    kafka.chaos().set(&b.client_id, Mode::Pass);
+    bed.pause(false);
+    bed.wait_shown(&[&b]);
+    bed.finish(&[&b])
 }
 
 /// Some run shows something older. When a frozen bridge goes on, its scrapes race with
@@ -344,65 +370,4 @@ fn nap(kafka: &Kafka, setup: Setup) -> Run {
     bed.freeze_quietly(&b, Duration::from_millis(4500));
     bed.wait_shown(&[&a, &b]);
     bed.finish(&[&a, &b])
-}
-
-/// Faults at random, for `K2P_SOAK` seconds (120), from the seed `K2P_SEED`.
-#[test]
-#[ignore = "long: K2P_SOAK=SECONDS K2P_SEED=N"]
-fn soak() {
-    let Some(kafka) = require(Kafka::shared()) else { return };
-    let number = |name: &str| env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let seed = number("K2P_SEED").unwrap_or_else(|| u64::from(std::process::id()));
-    let time = number("K2P_SOAK").unwrap_or(120);
-    let origins = number("K2P_ORIGINS").and_then(|n| u32::try_from(n).ok()).unwrap_or(24);
-    eprintln!("SOAK K2P_SOAK={time} K2P_SEED={seed} K2P_ORIGINS={origins}");
-    let bed = Bed::new(kafka, "soak", Setup { socket_ms: 10_000, origins, ..Setup::short() });
-    let mut dice = Dice(seed);
-    let start = || bed.bridge_at(&kafka.chaos_bootstrap());
-    let mut bridges: Vec<Bridge> = (0..3).map(|_| start()).collect();
-    let end = Instant::now() + seconds(time);
-    while Instant::now() < end {
-        thread::sleep(Duration::from_millis(dice.below(6000)));
-        let victim = usize::try_from(dice.below(3)).unwrap();
-        let client = bridges[victim].client_id.clone();
-        let for_a_while = Duration::from_millis(500 + dice.below(12_000));
-        match dice.below(8) {
-            0 => bed.kill(&bridges[victim]),
-            1 => bed.stop(&bridges[victim]),
-            2 => bed.freeze(&bridges[victim], for_a_while),
-            3 => cut_for(kafka, &bed, &client, Mode::Blackhole, for_a_while),
-            4 => cut_for(kafka, &bed, &client, Mode::Drop(vec![api::HEARTBEAT]), for_a_while),
-            5 => cut_for(kafka, &bed, &client, Mode::Drop(vec![api::OFFSET_COMMIT]), for_a_while),
-            6 => cut_for(kafka, &bed, &client, Mode::HoldAnswers(vec![api::OFFSET_COMMIT]), for_a_while),
-            _ => cut_for(kafka, &bed, &client, Mode::Delay(Duration::from_millis(200)), for_a_while),
-        }
-        if bridges[victim].service().process().exit_code().is_some() {
-            bridges[victim] = start();
-        }
-    }
-    let living: Vec<&Bridge> = bridges.iter().collect();
-    bed.wait_shown(&living);
-    let run = bed.finish(&living);
-    assert!(run.report.violations.is_empty(), "K2P_SEED={seed}: {}", run.report);
-    run.assert_sound();
-}
-
-fn cut_for(kafka: &Kafka, bed: &Bed, client: &str, mode: Mode, time: Duration) {
-    bed.note(format!("{client}: {mode:?} for {time:?}"));
-    kafka.chaos().set(client, mode);
-    thread::sleep(time);
-    kafka.chaos().set(client, Mode::Pass);
-}
-
-/// Repeatable chance: splitmix64.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % n
-    }
 }

@@ -18,11 +18,11 @@ fn kafka_3_9_a_bridge_is_killed_and_started_at_once() {
     killed_and_started(kafka, "v3-restart", &Setup::short());
 }
 
-/// Two bridges with the default timers, while `fault` befalls the cluster and a node
-/// is away for 13 s: more than the brokers' own session of 9 s.
-fn node_away(name: &str, fault: impl FnOnce(&mut Kafka, &Bed)) {
+/// Two bridges, while `fault` befalls the cluster and a node is away for 13 s: more than
+/// the brokers' own session of 9 s.
+fn node_away(name: &str, setup: Setup, fault: impl FnOnce(&mut Kafka, &Bed)) {
     let Some(mut kafka) = require(Kafka::shared_three()) else { return };
-    let bed = Bed::new(&kafka, name, Setup::default_timers());
+    let bed = Bed::new(&kafka, name, setup);
     let (a, b) = (bed.bridge(), bed.bridge());
     bed.wait_shown(&[&a, &b]);
     thread::sleep(Duration::from_secs(1));
@@ -51,7 +51,7 @@ fn assert_no_hole(run: &Run, since: u64, bridges: &[&Bridge]) {
 
 #[test]
 fn the_coordinator_moves_in_good_order() {
-    node_away("coordinator", |kafka, bed| {
+    node_away("coordinator", Setup::default_timers(), |kafka, bed| {
         let id = kafka.coordinator(&bed.group).expect("the group is in use");
         bed.note(format!("the coordinator, node {id}, is stopped"));
         kafka.node_with_id(id).stop();
@@ -60,7 +60,7 @@ fn the_coordinator_moves_in_good_order() {
 
 #[test]
 fn the_coordinator_dies() {
-    node_away("coordinator-dies", |kafka, bed| {
+    node_away("coordinator-dies", Setup::patient(), |kafka, bed| {
         let id = kafka.coordinator(&bed.group).expect("the group is in use");
         bed.note(format!("the coordinator, node {id}, is killed"));
         kafka.node_with_id(id).kill();
@@ -91,7 +91,7 @@ fn figures_coordinator_dies() {
 
 #[test]
 fn a_leader_moves() {
-    node_away("leader", |kafka, bed| {
+    node_away("leader", Setup::default_timers(), |kafka, bed| {
         let coordinator = kafka.coordinator(&bed.group);
         let leads = |partition| kafka.leader(&bed.topic, partition).filter(|id| Some(*id) != coordinator);
         let id = (0..8).find_map(leads).expect("one node leads partitions and not the group");

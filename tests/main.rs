@@ -22,6 +22,7 @@ mod it_dumps;
 mod it_faults;
 mod it_faults_cluster;
 mod it_faults_scrapes;
+mod it_faults_soak;
 mod it_faults_time;
 mod it_handover;
 mod it_hole;
