@@ -11,6 +11,7 @@
 mod checker;
 mod faults;
 mod figures;
+mod figures_ownership;
 mod house;
 mod it_agent;
 mod it_broker;

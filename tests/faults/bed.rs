@@ -354,6 +354,11 @@ impl Bed {
         self.recorder.history().frozen.push(Frozen { bridge: bridge.number, from, to });
     }
 
+    /// Nobody scrapes a bridge any more.
+    pub fn quiet(&self, bridge: &Bridge) {
+        bridge.scraper.pause(true);
+    }
+
     /// The first `count` origins send nothing any more.
     pub fn silence(&self, count: u32) {
         self.sender.orders.silent_below.store(count, Ordering::SeqCst);
