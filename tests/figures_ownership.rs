@@ -20,7 +20,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Of scrapes, in seconds.
-const INTERVAL: f64 = 2.0;
+const INTERVAL: f64 = 3.0;
 
 /// p50, p99 and the longest in milliseconds, and how many.
 fn spread(holes: &[Hole]) -> String {
@@ -190,8 +190,9 @@ fn figures_ownership_two_ways_to_scrape() {
         slots[place].set(vec![listen(&bridges[place])]);
         service.set(vec![other, listen(&bridges[place])]);
         bed.wait_shown(&[&bridges[0], &bridges[1]]);
-        thread::sleep(Duration::from_secs(8));
+        thread::sleep(Duration::from_secs(10));
     }
+    println!("figures: six restarts: {}", spread(&moves(&bed.recorder.history())));
     for way in ["bridges", "partitions"] {
         let found = prometheus.query(&format!("seq{{way=\"{way}\"}}[10m]"));
         println!("figures: six restarts, a target per one of the {way}: {}", missing(&found));
