@@ -136,7 +136,7 @@ struct Run {
 
 /// With one thread a counterexample is a shortest one, with two it may be a step longer.
 fn run(rules: Rules, env: Env, bounds: Bounds, check: Check, threads: usize) -> Run {
-    let cfg = Config { lease: 1, wait: 1, renew: 1, retry: 1, rules };
+    let cfg = Config { lease: bounds.lease, wait: bounds.lease, renew: 1, retry: 1, rules };
     let begun = Instant::now();
     let until = match check {
         Check::Reachability => HasDiscoveries::AllOf(reachable()),
@@ -155,6 +155,7 @@ fn reachable() -> std::collections::BTreeSet<&'static str> {
 
 const SMALL: Bounds = Bounds {
     bridges: 2,
+    lease: 1,
     time: 1,
     generations: 2,
     log: 1,
@@ -162,6 +163,7 @@ const SMALL: Bounds = Bounds {
     fails: true,
     watch: true,
     planned: true,
+    remakes: 0,
     empty: false,
     resend: false,
     slow_watch: false,
@@ -179,6 +181,7 @@ fn the_promises_hold() {
         ("three epochs", Bounds { generations: 3, ..SMALL }),
         ("the group empty for a while", Bounds { empty: true, generations: 3, time: 0, ..SMALL }),
         ("a kill and restart", Bounds { restarts: 1, ..SMALL }),
+        ("the topic made again", Bounds { remakes: 1, fails: false, watch: false, ..SMALL }),
         ("commits sent again", Bounds { resend: true, fails: false, ..SMALL }),
     ];
     if long() {
@@ -186,6 +189,7 @@ fn the_promises_hold() {
             ("slow watchers", Bounds { slow_watch: true, ..SMALL }),
             ("three epochs, three moments", Bounds { generations: 3, time: 2, ..SMALL }),
             ("four epochs", Bounds { generations: 4, ..SMALL }),
+            ("the topic made again, all faults", Bounds { remakes: 1, ..SMALL }),
             ("three bridges", Bounds { bridges: 3, ..SMALL }),
         ];
     }

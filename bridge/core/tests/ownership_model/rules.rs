@@ -60,10 +60,22 @@ fn cases() -> Vec<Case> {
             c.rules.give_back_after_wait = false;
             (c.bounds.generations, c.bounds.time) = (3, 0);
         }),
-        case("5 releases as a member", |c| {
-            c.rules.release_as_member = false;
+        case("5 an old marker is a stranger's", |c| {
+            c.rules.old_is_stranger = false;
             (c.bounds.generations, c.bounds.empty) = (4, true);
             (c.bounds.fails, c.bounds.watch) = (false, false);
+        }),
+        case("2 only H does for being shown", |c| {
+            c.rules.claim_held = false;
+            (c.bounds.lease, c.bounds.time, c.bounds.generations) = (2, 3, 3);
+        }),
+        case("5 what is left of a wait", |c| {
+            c.rules.claim_left = false;
+            c.bounds.generations = 3;
+        }),
+        case("10 topic id", |c| {
+            c.rules.topic_id = false;
+            c.bounds.remakes = 1;
         }),
         case("G2 H carries what was shown", |c| c.rules.held_shown = false),
         case("the release is fenced", |c| {
@@ -74,11 +86,6 @@ fn cases() -> Vec<Case> {
         case("no rejoin with a commit under way", |c| {
             (c.env.rejoin_waits, c.env.restamps) = (false, true);
             (c.bounds.generations, c.bounds.resend) = (3, true);
-            (c.bounds.fails, c.bounds.watch) = (false, false);
-        }),
-        case("no re-send outside a generation", |c| {
-            c.env.no_resend_outside = false;
-            (c.bounds.generations, c.bounds.empty) = (4, true);
             (c.bounds.fails, c.bounds.watch) = (false, false);
         }),
         case("a failed commit is not applied", |c| {
