@@ -32,6 +32,7 @@ mod it_otel;
 mod it_policy;
 mod it_prometheus;
 mod it_readme;
+mod it_recreated;
 mod it_stale;
 mod it_topics;
 mod support;

@@ -9,6 +9,7 @@ mod handover;
 mod owner;
 mod partition;
 mod rebalance;
+mod remade;
 mod side;
 mod watchdog;
 mod worker;

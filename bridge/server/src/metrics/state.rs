@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use k2p_core::model::{MonoMs, UnixMs};
+use k2p_core::ownership::State;
 use k2p_runtime::metrics::{MetricDef, MetricsError};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
@@ -13,7 +14,7 @@ use super::{
     CACHE_BYTES, Clocks, GROUP_COMPLETE, GROUP_UNOWNED, LEASE_REMAINING, ORIGINS, PARTITION_LAG_RECORDS,
     PARTITION_LAG_SECONDS, PARTITION_QUEUE_BYTES, PARTITION_QUEUE_CAPACITY, PARTITION_STATE, SERIES, WAIT_REMAINING,
 };
-use crate::live::{Exposed, GroupMap, LivePartition, LivePartitions, Marker, PartitionState};
+use crate::live::{Exposed, GroupMap, LivePartition, LivePartitions, Marker};
 
 /// Gathers the state of the live partitions. Every gathering fills gauges of its own,
 /// so that concurrent scrapes cannot tear each other's and a partition that is gone
@@ -114,7 +115,7 @@ impl Gauges {
         let number = p.partition.to_string();
         let labels = [&*p.topic, number.as_str()];
         let current = p.state();
-        for state in PartitionState::ALL {
+        for state in State::ALL {
             let cell = self.state.with_label_values(&[&*p.topic, &number, state.as_str()]);
             cell.set(i64::from(state == current));
         }

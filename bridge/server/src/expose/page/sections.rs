@@ -6,8 +6,9 @@ use super::super::sd::{origin_path, segment};
 use super::Status;
 use super::format::{bytes, count, duration};
 use super::html::{Tone, badge, cell, esc, table};
-use crate::live::{Marker, PartitionState};
+use crate::live::Marker;
 use k2p_core::merge::ConflictKind;
+use k2p_core::ownership::State;
 
 /// The whole document.
 pub(super) fn render(status: &Status<'_>) -> String {
@@ -137,11 +138,11 @@ fn owner(p: &PartitionInfo, address: &str) -> String {
 fn state(here: &Here) -> String {
     let text = here.state.as_str().replace('_', " ");
     let tone = match here.state {
-        PartitionState::Live if here.exposed => Tone::Good,
-        PartitionState::Live => return badge(Tone::Bad, "live, but its lease lapsed"),
-        PartitionState::Fenced => Tone::Bad,
-        PartitionState::Gone => Tone::Quiet,
-        PartitionState::Waiting => {
+        State::Live if here.exposed => Tone::Good,
+        State::Live => return badge(Tone::Bad, "live, but its lease lapsed"),
+        State::Fenced => Tone::Bad,
+        State::Gone => Tone::Quiet,
+        State::Waiting => {
             let left = duration((here.wait_remaining_seconds * 1000.0) as i64);
             return badge(Tone::Busy, &format!("waiting, {left} left"));
         }
