@@ -1,0 +1,39 @@
+"""`python3 alerts/source` writes alerts/rules, alerts/tests and the table in alerts/README.md;
+`--check` says what is not as it would write it; `--list` prints every alert as JSON."""
+import json
+import sys
+from pathlib import Path
+
+import render
+import tables
+
+HERE = Path(__file__).resolve().parent.parent
+
+
+def files():
+    """Every file, by its path below alerts/."""
+    made = {f"rules/{name}.yml": render.rules_yaml(groups) for name, groups in tables.FILES.items()}
+    for file, alert in tables.alerts():
+        rule_files, order = [], []
+        for name in ["thresholds", file]:
+            rule_files.append(f"../rules/{name}.yml")
+            order += [group for group, _, _ in tables.FILES[name]]
+        made[f"tests/{alert.key}.test.yml"] = render.tests_yaml(alert, alert.tests, rule_files, order)
+    return made
+
+
+def main():
+    made = files()
+    if "--check" in sys.argv:
+        stale = [name for name, text in made.items() if not (HERE / name).is_file() or (HERE / name).read_text() != text]
+        found = {str(p.relative_to(HERE)) for d in ("rules", "tests") for p in (HERE / d).glob("*.yml")}
+        stale += sorted(found - set(made))
+        if stale:
+            sys.exit("not what python3 alerts/source writes: " + ", ".join(stale))
+        return
+    for name, text in made.items():
+        (HERE / name).parent.mkdir(exist_ok=True)
+        (HERE / name).write_text(text)
+
+
+main()
