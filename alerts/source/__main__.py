@@ -15,7 +15,7 @@ def files():
     made = {f"rules/{name}.yml": render.rules_yaml(groups) for name, groups in tables.FILES.items()}
     for file, alert in tables.alerts():
         rule_files, order = [], []
-        for name in ["thresholds", file]:
+        for name in ["thresholds", *tables.NEEDS.get(file, []), file]:
             rule_files.append(f"../rules/{name}.yml")
             order += [group for group, _, _ in tables.FILES[name]]
         made[f"tests/{alert.key}.test.yml"] = render.tests_yaml(alert, alert.tests, rule_files, order)

@@ -23,16 +23,19 @@ def of_pipelines(kind, metric):
     return R(f"{level}:{name}:max", f"max without (instance, job) ({metric})")
 
 
-def delta(level, metric, window):
+def delta(level, metric, window, warm=True):
     """Events in a window, exact: no extrapolation. A series without a past in that window
     was born in it or has begun anew, if its pipeline was known before; then all of it counts
-    (increase() would lose the first event)."""
+    (increase() would lose the first event). `warm`: where nothing is known of that time, as
+    after Prometheus' own start, what was seen to be added counts."""
     base = f"{level}:{metric}:max"
-    return R(
-        f"{level}:{metric}:delta{window}",
+    expr = (
         f"({base} - {base} offset {window} >= 0)\nor\n"
-        f"({base} and on (pipeline_id) pipeline:seen:group offset {window})",
+        f"({base} and on (pipeline_id) pipeline:seen:group offset {window})"
     )
+    if warm:
+        expr += f"\nor\n{base} - min_over_time({base}[{window}])"
+    return R(f"{level}:{metric}:delta{window}", expr)
 
 
 LAST = "pipeline:pipeline_last_run_timestamp_seconds:max"
@@ -58,7 +61,7 @@ PIPELINES = [
     delta("pipeline", "pipeline_retries_exhausted", "1h"),
     delta("pipeline", "pipeline_runs_lost", "1h"),
     delta("pipeline", "pipeline_log_buffer_dropped", "15m"),
-    delta("pipeline_step", "pipeline_rows", "1d"),
+    delta("pipeline_step", "pipeline_rows", "1d", warm=False),
     # The time of the last failure changes with each; the oldest one seen in the window
     # counts if it happened in it.
     R(

@@ -101,6 +101,9 @@ def scene(specs, a, b=()):
     return found
 
 
+plain_scene = scene
+
+
 def skip(segments, n):
     rest = []
     for state, count in segments:
@@ -111,18 +114,21 @@ def skip(segments, n):
     return rest
 
 
-def cases(specs, firing, for_=0, window=0, interval=1, onset=0, edge_fires=False, moves="follows", omit=(), edge_value=None,
-          with_good=None, gauge_text=True):
+def cases(specs, firing, for_=0, window=0, interval=1, onset=0, edge_fires=False, moves="follows", omit=(),
+          lead=0, gauge_text=True):
     """All kinds for one alert.
 
     `for_` and `window` in samples; `onset`: samples from the first bad one until the
     condition holds. `moves`: `follows` when the alert is about what moves, `stays` when it is
-    about the bridge.
+    about the bridge. `lead`: samples of good days before it all begins.
     """
     n, w, f = window + for_ + 3, window, for_
 
     def at(k, *what):
-        return Check(k * interval, tuple(what))
+        return Check((k + lead) * interval, tuple(what))
+
+    def scene(specs, a, b=()):
+        return plain_scene(specs, [("good", lead)] + a, [("off", lead)] + b if b else ()) if lead else plain_scene(specs, a, b)
 
     # A value inside a window that is not all bad differs between Prometheus 2 and 3.
     quiet = replace(firing, value=None)
