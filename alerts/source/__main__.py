@@ -6,6 +6,7 @@ from pathlib import Path
 
 import render
 import tables
+from model import KINDS
 
 HERE = Path(__file__).resolve().parent.parent
 
@@ -22,7 +23,23 @@ def files():
     return made
 
 
+def listing():
+    """Every alerting rule as the Rust tests read it."""
+    found = []
+    for file, alert in tables.alerts():
+        kinds = {kind: sum(c.kind == kind for c in alert.tests) for kind in KINDS}
+        found.append({
+            "name": alert.name, "key": alert.key, "file": file, "severity": alert.severity,
+            "team": "data" if alert.team == "pipeline" else alert.team, "labels": alert.labels,
+            "kinds": kinds, "without": alert.without, "dashboard": alert.dashboard,
+        })
+    return found
+
+
 def main():
+    if "--list" in sys.argv:
+        print(json.dumps(listing(), indent=1))
+        return
     made = files()
     if "--check" in sys.argv:
         stale = [name for name, text in made.items() if not (HERE / name).is_file() or (HERE / name).read_text() != text]
