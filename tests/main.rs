@@ -13,6 +13,7 @@ mod faults;
 mod figures;
 mod house;
 mod it_agent;
+mod it_alerts;
 mod it_alerts_delivery;
 mod it_broker;
 mod it_check_kafka;

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import render
 import tables
-from model import KINDS
+from model import KINDS, Record
 
 HERE = Path(__file__).resolve().parent.parent
 
@@ -31,9 +31,14 @@ def listing():
         found.append({
             "name": alert.name, "key": alert.key, "file": file, "severity": alert.severity,
             "team": "data" if alert.team == "pipeline" else alert.team, "labels": alert.labels,
-            "kinds": kinds, "without": alert.without, "dashboard": alert.dashboard,
+            "kinds": kinds, "without": alert.without, "dashboard": alert.dashboard, "unit": alert.unit, "for": alert.for_,
+            "annotations": render.annotations(alert), "all_labels": render.rule_labels(alert),
         })
-    return found
+    rules = [
+        {"name": rule.name, "expr": rule.expr, "recording": isinstance(rule, Record)}
+        for groups in tables.FILES.values() for _, _, rules in groups for rule in rules
+    ]
+    return {"alerts": found, "rules": rules}
 
 
 def main():
