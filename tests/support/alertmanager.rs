@@ -21,6 +21,8 @@ pub const ROUTING_KEY: &str = "0123456789abcdef0123456789abcdef";
 /// The dead man's switch's.
 pub const DEADMAN_TOKEN: &str = "deadman-token";
 
+const DEFAULT_TEMPLATE: &str = "/usr/share/prometheus/alertmanager/default.tmpl";
+
 /// How the shipped timings are shortened.
 #[derive(Debug, Clone, Copy)]
 pub struct Timings {
@@ -38,13 +40,17 @@ pub struct Alertmanager {
 }
 
 impl Alertmanager {
-    /// Starts it with the shipped configuration, in which only the two URLs and the
-    /// timings are others: everything secret lies in files anyway.
+    /// Starts it with the shipped configuration, in which only two URLs, the secrets'
+    /// directory and the timings are others.
     ///
     /// # Panics
     /// Where it does not start, with its log.
     pub fn start(generation: Generation, receiver: &Receiver, timings: Timings) -> Result<Alertmanager, Missing> {
         let program = parts::prometheus_tool(generation, "prometheus-alertmanager")?;
+        let works = with_its_share(&program).arg("--version").output().is_ok_and(|output| output.status.success());
+        if !works {
+            return Err(Missing::Part(format!("{DEFAULT_TEMPLATE} is missing, and unshare may not mount one")));
+        }
         let mut last = String::new();
         for _ in 0..ATTEMPTS {
             match Alertmanager::try_start(&program, receiver, timings) {
@@ -59,7 +65,7 @@ impl Alertmanager {
         let dir = new_dir("alertmanager");
         let config = install(&dir, receiver, timings);
         let listen = format!("127.0.0.1:{}", free_port());
-        let mut command = Command::new(program);
+        let mut command = with_its_share(program);
         command.arg(format!("--config.file={}", config.display()));
         command.arg(format!("--storage.path={}", dir.join("data").display()));
         command.arg(format!("--web.listen-address={listen}"));
@@ -116,6 +122,20 @@ impl Alertmanager {
     }
 }
 
+/// Debian's Alertmanager reads its default templates from one fixed place, where a
+/// package that was only unpacked has none. So it sees the package's own `/usr/share`,
+/// in a mount namespace of its own.
+fn with_its_share(program: &Path) -> Command {
+    if Path::new(DEFAULT_TEMPLATE).exists() {
+        return Command::new(program);
+    }
+    let share = program.parent().and_then(Path::parent).expect("usr/bin").join("share");
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--mount", "sh", "-c", "mount --bind \"$0\" /usr/share && exec \"$@\""]);
+    command.arg(share).arg(program);
+    command
+}
+
 /// Writes configuration, templates and secrets into `dir`; gives the configuration's path.
 fn install(dir: &Path, receiver: &Receiver, timings: Timings) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -131,7 +151,8 @@ fn install(dir: &Path, receiver: &Receiver, timings: Timings) -> PathBuf {
     for team in ["platform", "data", "pipelines"] {
         secret(&format!("slack-{team}"), &receiver.url(&format!("/slack/{team}")));
     }
-    let mut text = fs::read_to_string(root.join("alerts/alertmanager.yml")).expect("the configuration is there");
+    let text = fs::read_to_string(root.join("alerts/alertmanager.yml")).expect("the configuration is there");
+    let mut text = text.replace(": /etc/alertmanager/secrets/", &format!(": {}/secrets/", dir.display()));
     let pace = |name: &str, value: &str| format!("  {name}: {value}\n");
     for (from, to) in [
         ("https://events.pagerduty.com/v2/enqueue".to_owned(), receiver.url("/pagerduty")),
