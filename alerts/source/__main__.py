@@ -1,12 +1,14 @@
-"""`python3 alerts/source` writes alerts/rules, alerts/tests and the table in alerts/README.md;
+"""`python3 alerts/source` writes alerts/rules, alerts/tests and alerts/defaults.md;
 `--check` says what is not as it would write it; `--list` prints every alert as JSON."""
 import json
+import re
 import sys
 from pathlib import Path
 
 import render
 import tables
-from model import KINDS, Record
+from model import KINDS, Record, num
+from thresholds import THRESHOLDS
 
 HERE = Path(__file__).resolve().parent.parent
 
@@ -20,7 +22,26 @@ def files():
             rule_files.append(f"../rules/{name}.yml")
             order += [group for group, _, _ in tables.FILES[name]]
         made[f"tests/{alert.key}.test.yml"] = render.tests_yaml(alert, alert.tests, rule_files, order)
+    made["defaults.md"] = defaults()
     return made
+
+
+def defaults():
+    """Thresholds, windows and waits, for people."""
+    out = ["# Thresholds and waits of the alerts\n\n", "Written by `python3 alerts/source`; a test compares.\n\n"]
+    out.append("| threshold | default | per pipeline | meaning |\n|---|---|---|---|\n")
+    for t in THRESHOLDS:
+        out.append(f"| `{t.name}` | {num(t.value)} {t.unit if t.unit != 'ratio' else ''}".rstrip()
+                   + f" | {'yes' if t.per_pipeline else ''} | {t.doc} |\n")
+    out.append("\n| alert | severity | team | for | windows | thresholds |\n|---|---|---|---|---|---|\n")
+    for _, alert in tables.alerts():
+        windows = sorted(set(re.findall(r"\[(\d+[mhd])\]|(?:rate|delta|count|mean|increase)(\d+[mhd])", alert.expr)))
+        windows = ", ".join(w for pair in windows for w in pair if w)
+        names = ", ".join(dict.fromkeys(f"`{n}`" for n in re.findall(r'value{name="(\w+)"}', alert.expr)))
+        team = "the pipeline's, else data" if alert.team == "pipeline" else alert.team
+        name = f"[{alert.name}](runbooks/{alert.name}.md)" + (f" {alert.variant[1:]}" if alert.variant else "")
+        out.append(f"| {name} | {alert.severity} | {team} | {alert.for_ if alert.for_ != '0m' else ''} | {windows} | {names} |\n")
+    return "".join(out)
 
 
 def listing():
