@@ -74,7 +74,9 @@ fn wait_post(receiver: &Receiver, path: &str, what: &str, log: &Alertmanager) ->
     let holds = |post: &Post| title(post).contains(what) || post.json["payload"]["summary"].to_string().contains(what);
     let found = || receiver.posts(path).into_iter().find(holds);
     eventually_ok(&format!("{path} gets {what:?}"), LONG, || {
-        found().ok_or_else(|| format!("{:?}\n{}", receiver.posts(path).iter().map(title).collect::<Vec<_>>(), log.log_tail()))
+        found().ok_or_else(|| {
+            format!("{:?}\n{}", receiver.posts(path).iter().map(title).collect::<Vec<_>>(), log.log_tail())
+        })
     })
 }
 
@@ -92,7 +94,8 @@ fn absolute(url: &Value) -> Result<(), String> {
 /// Slack reads `<`, `>` and `&` as control characters wherever they stand.
 fn escaped(text: &str) -> bool {
     let entities = ["&amp;", "&lt;", "&gt;"];
-    !text.contains(['<', '>']) && text.match_indices('&').all(|(at, _)| entities.iter().any(|e| text[at..].starts_with(e)))
+    !text.contains(['<', '>'])
+        && text.match_indices('&').all(|(at, _)| entities.iter().any(|e| text[at..].starts_with(e)))
 }
 
 /// What Slack documents for a message with one attachment, and what we want of ours.
@@ -259,12 +262,15 @@ fn receivers_that_fail(generation: Generation) {
     ]);
     let statuses = |path: &str| receiver.posts(path).iter().map(|post| post.status).collect::<Vec<_>>();
     for (path, expected) in [("/pagerduty", vec![429, 500, 200]), ("/slack/data", vec![500, 503, 200])] {
-        eventually_ok(path, LONG, || if statuses(path) == expected { Ok(()) } else { Err(format!("{:?}", statuses(path))) });
+        eventually_ok(path, LONG, || {
+            if statuses(path) == expected { Ok(()) } else { Err(format!("{:?}", statuses(path))) }
+        });
     }
     assert_eq!(statuses("/slack/platform"), [429]);
     let failed = || {
         let lines = alertmanager.metrics();
-        let of_slack = |line: &&str| line.starts_with("alertmanager_notifications_failed_total") && line.contains("\"slack\"");
+        let of_slack =
+            |line: &&str| line.starts_with("alertmanager_notifications_failed_total") && line.contains("\"slack\"");
         lines.lines().filter(of_slack).filter_map(|l| l.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>()
     };
     eventually("NotificationsFailing can see it", LONG, || (failed() >= 1.0).then_some(()));
@@ -416,7 +422,10 @@ fn from_a_scrape_to_slack(generation: Generation) {
     let runs = "https://kafka2prom.example.com/runs?pipeline_id=%2A%3C%2Fa%3E%7C%3C%40U1%3E+%26+%22x%22+%5C+100%25&status=FAILED";
     assert_eq!(attachment["actions"][0]["url"], runs);
     let silence = attachment["actions"][3]["url"].as_str().unwrap();
-    assert!(silence.starts_with(&format!("{EXTERNAL_URL}/#/silences/new?filter=%7Balertname%3D%22PipelineJobFailed%22")), "{silence}");
+    assert!(
+        silence.starts_with(&format!("{EXTERNAL_URL}/#/silences/new?filter=%7Balertname%3D%22PipelineJobFailed%22")),
+        "{silence}"
+    );
     wait_post(&receiver, "/deadman", "", &alertmanager);
 }
 

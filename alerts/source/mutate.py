@@ -82,13 +82,22 @@ def matchers(expr):
         for m in found:
             at = braces.start(1) + m.start()
             others = [f.group() for f in found if f is not m]
+            if m[1] == "__name__":
+                # Without it, it would be no selector at all.
+                yield from alternatives(expr, braces.start(1), m)
+                continue
             yield f"no matcher {m[0]} at {at}", swap(expr, *braces.span(1), ",".join(others))
             opposite = {"=": "!=", "!=": "=", "=~": "!~", "!~": "=~"}[m[2]]
             yield f"matcher {m[0]} -> {opposite} at {at}", swap(expr, braces.start(1) + m.start(2), braces.start(1) + m.end(2), opposite)
-            parts = m[3].split("|")
-            for part in parts if len(parts) > 1 else []:
-                rest = "|".join(p for p in parts if p != part)
-                yield f"matcher {m[1]} without {part} at {at}", swap(expr, braces.start(1) + m.start(3), braces.start(1) + m.end(3), rest)
+            yield from alternatives(expr, braces.start(1), m)
+
+
+def alternatives(expr, begin, m):
+    """Each of a|b|c taken out of a matcher."""
+    parts = m[3].split("|")
+    for part in parts if len(parts) > 1 else []:
+        rest = "|".join(p for p in parts if p != part)
+        yield f"matcher {m[1]} without {part} at {begin + m.start()}", swap(expr, begin + m.start(3), begin + m.end(3), rest)
 
 
 def mutants():
@@ -177,7 +186,10 @@ def fails(promtool, key, mutant):
         Path(dir_, "test.yml").write_text(render.tests_yaml(alert, alert.tests, ["rules.yml"], order))
         done = subprocess.run([promtool, "test", "rules", f"{dir_}/test.yml"], capture_output=True, text=True,
                               env={**os.environ, "TMPDIR": dir_, "GOMAXPROCS": "1"}, check=False)
-        return done.returncode != 0, done.stdout + done.stderr
+        said = done.stdout + done.stderr
+        if "could not parse" in said:
+            raise SystemExit(f"{mutant.line() if mutant else key} is no rule:\n{said}")
+        return done.returncode != 0, said
 
 
 def killed(promtool, mutant):
@@ -203,6 +215,7 @@ def main():
     parser.add_argument("--sample", type=int, default=1)
     parser.add_argument("--only", default="")
     arguments = parser.parse_args()
+    total = sum(1 for _ in mutants())
     every = [m for m in mutants() if arguments.only in m.line()][:: arguments.sample]
     for key in sorted({k for m in every for k, (_, n) in CLOSURES.items() if (m.group, m.index) in n} if arguments.only else []):
         bad, said = fails(arguments.promtool, key, None)
@@ -218,6 +231,11 @@ def main():
     unknown = [s for s in survivors if s not in known()]
     if unknown:
         sys.exit(f"{len(unknown)} of them are not in alerts/survivors.txt")
+    if len(known()) * 50 > total:
+        sys.exit(f"alerts/survivors.txt lists {len(known())} of {total} mutants: more than 2 %")
+    dead = known() - set(survivors)
+    if dead and len(every) == total:
+        sys.exit(f"these no longer survive, take them out of alerts/survivors.txt: {sorted(dead)}")
 
 
 if __name__ == "__main__":
