@@ -14,6 +14,8 @@ mod figures;
 mod figures_ownership;
 mod house;
 mod it_agent;
+mod it_alerts;
+mod it_alerts_delivery;
 mod it_broker;
 mod it_check_kafka;
 mod it_cli;
