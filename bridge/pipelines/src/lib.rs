@@ -1,0 +1,18 @@
+//! Pipelines: events in, metrics and run states out (issue 5, design §3 and §6).
+//!
+//! Pure, as core is: no I/O, no clock, no Kafka. Everything here is *replayed state*, a
+//! function of the log's prefix alone: the same records in the same order give the same
+//! counters, the same runs, the same snapshot, on any bridge, after any failover.
+//!
+//! ```text
+//! record ─► event ─► runs ──facts──► template ─► series ─► families of a subject ─► view
+//!              └──────────facts────────┘
+//! ```
+//!
+//! - [`event`]: one record's lines → events, good rows and rejections.
+//! - [`fact`]: what a template can match: events themselves and what the run tracker
+//!   derives from them (an attempt that ended, an SLA that was missed).
+//!
+//! Every metric is made by a template from a fact; nothing here knows a metric's name.
+pub mod event;
+pub mod fact;
