@@ -5,13 +5,16 @@
 //! [`expose`] reads views and answers HTTP; [`live`] is all they share. The HTTP side
 //! never reaches into consuming.
 
+mod append;
 pub mod bridge;
 pub mod check;
 pub mod config;
-pub mod consume;
+mod consume;
 pub mod expose;
 #[cfg(feature = "faults")]
 mod faults;
 pub mod live;
 pub mod metrics;
 pub mod topics;
+
+pub use consume::accept_loss;

@@ -9,6 +9,7 @@ mod handover;
 mod owner;
 mod partition;
 mod rebalance;
+pub(crate) mod replay;
 mod side;
 mod watchdog;
 mod worker;
@@ -18,7 +19,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use k2p_core::cache::CacheConfig;
-use k2p_core::ownership::{Identity, Machine};
+use k2p_core::ownership::{Identity, Machine, Tp};
 use k2p_runtime::kafka::{KafkaConfig, KafkaLog};
 use k2p_runtime::shutdown::Shutdown;
 use rdkafka::consumer::Consumer;
@@ -28,7 +29,7 @@ use crate::live::{LivePartitions, Policy};
 use crate::metrics::ServerMetrics;
 use context::{GroupConsumer, GroupContext};
 use ffi::CommitQueue;
-use owner::Owner;
+use owner::{Owned, Owner};
 use side::Side;
 use watchdog::Heartbeat;
 use worker::WorkerFactory;
@@ -39,6 +40,8 @@ const POLL: Duration = Duration::from_millis(20);
 /// An orderly leave takes 150-300 ms (kafka.md); past this the process ends anyway and
 /// its successors wait out the lease.
 const LEAVE: Duration = Duration::from_secs(5);
+/// How long leaving waits for the snapshots of replayed partitions.
+const SNAPSHOTS: Duration = Duration::from_secs(2);
 
 /// A topic to consume.
 #[derive(Debug, Clone)]
@@ -133,13 +136,14 @@ pub fn start(
     let (offsets, markers) = (config.kafka.watch_config(), config.kafka.side_config());
     let side =
         Side::start(&offsets, &markers, &names, config.rewind, events, &switches.end).map_err(ConsumeError::Client)?;
+    let replays = replay::Replays { kinds: Default::default(), shared: None, writer: None };
     let owner = Owner {
         machine: Machine::new(config.ownership.clone(), config.identity.clone()),
         parts: Default::default(),
         retired: Default::default(),
         live: live.clone(),
         metrics: metrics.clone(),
-        workers: WorkerFactory::new(config, metrics, events).map_err(ConsumeError::Client)?,
+        workers: WorkerFactory::new(config, metrics, events, replays).map_err(ConsumeError::Client)?,
         side,
         commits: None,
         ends_asked: Default::default(),
@@ -174,6 +178,7 @@ pub fn start(
 /// The consumer thread: polls, steps, and in the end leaves the group in order.
 fn poll(consumer: &Arc<GroupConsumer>, switches: &Switches, heartbeat: &Heartbeat) -> Result<(), ConsumeError> {
     let mut leaving: Option<Instant> = None;
+    let mut writing: Option<Instant> = None;
     loop {
         match consumer.poll(POLL) {
             Some(Ok(_)) => tracing::error!("a record came outside of its partition's queue and is lost to this bridge"),
@@ -193,8 +198,15 @@ fn poll(consumer: &Arc<GroupConsumer>, switches: &Switches, heartbeat: &Heartbea
         drop(owner);
         match leaving {
             None if switches.leave.is_triggered() || switches.end.is_triggered() => {
-                consumer.unsubscribe();
-                leaving = Some(Instant::now());
+                // While everything is still shown: no hole, and little to replay.
+                let since = *writing.get_or_insert_with(|| {
+                    consumer.context().owner().parts.values().for_each(Owned::want_snapshot);
+                    Instant::now()
+                });
+                if consumer.context().owner().all_settled() || since.elapsed() > SNAPSHOTS {
+                    consumer.unsubscribe();
+                    leaving = Some(Instant::now());
+                }
             }
             Some(since) if idle || since.elapsed() > LEAVE => {
                 consumer.context().owner().live.set_joined(false);
@@ -205,6 +217,14 @@ fn poll(consumer: &Arc<GroupConsumer>, switches: &Switches, heartbeat: &Heartbea
             _ => {}
         }
     }
+}
+
+/// `kafka2prom topics accept-loss`: writes the record; what was done, in a sentence.
+///
+/// # Errors
+/// When nothing is missing, or Kafka does not answer: for a person.
+pub fn accept_loss(kafka: &KafkaConfig, state: &str, topic: &str, partition: i32) -> Result<String, String> {
+    replay::begin::accept(kafka, &Arc::from(state), &Tp::new(topic, partition))
 }
 
 /// Takes the handles apart in the order that lets the client close: workers, side
@@ -221,6 +241,7 @@ fn close(consumer: Arc<GroupConsumer>) {
     for worker in retired.into_values() {
         worker.join();
     }
+    owner.workers.join();
     owner.side.join();
     let commits = owner.commits.take();
     drop(owner);

@@ -54,6 +54,8 @@ pub(super) enum Start {
     At(i64),
     /// At the oldest record there is.
     Beginning,
+    /// Where the worker seeks to once it knows: of a replayed topic.
+    Later,
 }
 
 impl Start {
@@ -61,6 +63,7 @@ impl Start {
         match self {
             Start::At(offset) => Offset::Offset(offset),
             Start::Beginning => Offset::Beginning,
+            Start::Later => Offset::End,
         }
     }
 
@@ -69,6 +72,8 @@ impl Start {
         match self {
             Start::At(offset) => offset,
             Start::Beginning => 0,
+            // Below any barrier.
+            Start::Later => -1,
         }
     }
 }
