@@ -179,7 +179,7 @@ pub(crate) fn accept_loss(known: &Known, log: Extent, now: i64) -> Result<Loss, 
 
 /// Writes an [`accept_loss`] of what is there now.
 pub(crate) fn accept(kafka: &KafkaConfig, state: &Arc<str>, tp: &Tp) -> Result<String, String> {
-    let runtime = RuntimeMetrics::new(&Registry::new()).map_err(|e| e.to_string())?;
+    let runtime = RuntimeMetrics::new(&Registry::new(), "", "").map_err(|e| e.to_string())?;
     let log = KafkaLog::new("accept-loss", &runtime);
     let appender = Arc::new(Appender::new(kafka, &log).map_err(|e| e.to_string())?);
     let shutdown = Shutdown::new();
