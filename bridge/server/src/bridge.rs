@@ -120,6 +120,7 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
             healthy: Arc::new(move || healthy.load(Ordering::SeqCst)),
             kafka_up: Arc::new(move || log.is_up()),
         },
+        events: None,
     });
     let exposer = Exposer::new(expose_config(&config, advertise.clone()), state);
     let answer = service(move |request| exposer.clone().handle(request));

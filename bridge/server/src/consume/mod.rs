@@ -37,6 +37,8 @@ use worker::WorkerFactory;
 /// The consumer is polled this often at least: callbacks, answers and ticks wait no
 /// longer than that.
 const POLL: Duration = Duration::from_millis(20);
+pub(crate) use replay::snapshots::RESULTS as SNAPSHOT_RESULTS;
+
 /// An orderly leave takes 150-300 ms (kafka.md); past this the process ends anyway and
 /// its successors wait out the lease.
 const LEAVE: Duration = Duration::from_secs(5);

@@ -26,6 +26,8 @@ pub(crate) enum Route {
     Partitions,
     /// JSON: why something is there or missing.
     Explain,
+    /// Takes events.
+    PostEvents,
     /// Switches a topic's policy.
     AdminPolicy,
     /// Liveness.
@@ -76,6 +78,7 @@ impl Route {
     pub(crate) fn allow(&self) -> &'static str {
         match self {
             Route::AdminPolicy => "PUT",
+            Route::PostEvents => "POST",
             Route::Reload | Route::Drain => MANAGE,
             _ => READ,
         }
@@ -115,6 +118,7 @@ fn fixed(path: &str) -> Option<Route> {
         "/api/v1/origins" => Route::Origins,
         "/api/v1/partitions" => Route::Partitions,
         "/api/v1/explain" => Route::Explain,
+        "/api/v1/events" => Route::PostEvents,
         "/api/v1/admin/policy" => Route::AdminPolicy,
         "/-/healthy" => Route::Healthy,
         "/-/ready" => Route::Ready,
