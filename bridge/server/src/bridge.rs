@@ -11,13 +11,19 @@ use k2p_runtime::http::{BoxFuture, HttpLimits, service};
 use k2p_runtime::kafka::KafkaLog;
 use k2p_runtime::metrics::{MetricsError, RuntimeMetrics};
 use k2p_runtime::shutdown::Shutdown;
+use arc_swap::ArcSwap;
+use k2p_pipelines::runs::RunLimits;
+use k2p_pipelines::state::EventConfig;
+use k2p_pipelines::template::TemplateSet;
 use prometheus::{IntGauge, Registry};
 use tokio::net::TcpListener;
 
 use crate::config::{Config, Web};
-use crate::consume::{self, ConsumeError, Switches};
-use crate::expose::{BuildInfo, ExposeConfig, Exposer, Hook, Hooks, State, TopicInfo};
+use crate::append::Appender;
+use crate::consume::{self, ConsumeError, Switches, TopicKind};
+use crate::expose::{BuildInfo, EventSink, ExposeConfig, Exposer, Hook, Hooks, State, TopicInfo};
 use crate::live::LivePartitions;
+use crate::templates;
 use crate::metrics::{Clocks, ServerMetrics};
 
 /// How long `/-/drain` waits for the group to take everything over.
@@ -46,6 +52,12 @@ pub enum BridgeError {
     /// A metric is registered twice: a mistake of the program.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
+    /// Templates that are none; one fault a line.
+    #[error("{0}")]
+    Templates(String),
+    /// A producer cannot be made of its settings.
+    #[error("the Kafka producer cannot be created: {0}; check `kafka.properties`")]
+    Producer(#[source] rdkafka::error::KafkaError),
     /// The client for other bridges.
     #[error("the client for other bridges cannot be made: {0}")]
     Client(#[from] ClientError),
@@ -84,6 +96,8 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
     // Two switches: a drain leaves the group, and the process goes on.
     let switches = Switches { leave: Shutdown::new(), end: Shutdown::new() };
     let healthy = Arc::new(AtomicBool::new(true));
+    let set = templates::load(config.pipelines.templates.as_deref()).map_err(BridgeError::Templates)?;
+    let templates = Arc::new(ArcSwap::from_pointee(set));
     let consuming = consume::start(
         &consume::Config {
             kafka: config.kafka.clone(),
@@ -92,6 +106,7 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
             rewind: config.rewind,
             identity: Identity { incarnation: incarnation(), peer: advertise.as_str().into() },
             deadletter: config.deadletter.clone(),
+            replay: replay(&config, templates.clone()),
         },
         &live,
         &metrics,
@@ -106,6 +121,7 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
         },
     )?;
     let in_flight = metrics.scrapes_in_flight.clone();
+    let events = event_sink(&config, &log)?;
     let state = Arc::new(State {
         live: live.clone(),
         registry: setup.registry.clone(),
@@ -115,12 +131,12 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
         build: setup.build,
         client: HttpClient::new(&ClientConfig::default())?,
         hooks: Hooks {
-            reload: reload_hook(setup.reload, live.clone()),
+            reload: reload_hook(setup.reload, live.clone(), templates),
             drain: drain_hook(live.clone(), switches.leave.clone()),
             healthy: Arc::new(move || healthy.load(Ordering::SeqCst)),
             kafka_up: Arc::new(move || log.is_up()),
         },
-        events: None,
+        events,
     });
     let exposer = Exposer::new(expose_config(&config, advertise.clone()), state);
     let answer = service(move |request| exposer.clone().handle(request));
@@ -183,6 +199,41 @@ fn expose_config(config: &Config, advertise: String) -> ExposeConfig {
     }
 }
 
+/// What topics of events need.
+fn replay(config: &Config, templates: Arc<ArcSwap<TemplateSet>>) -> consume::ReplayConfig {
+    let (pipelines, default) = (&config.pipelines, EventConfig::default());
+    let runs = &pipelines.runs;
+    let of = |topic: &consume::Topic| {
+        Arc::new(EventConfig {
+            topic: topic.name.clone(),
+            labels: topic.cache.fixed.clone(),
+            max_subjects: runs.subjects,
+            runs: RunLimits {
+                lost_after_ms: i64::try_from(runs.lost_after.as_millis()).unwrap_or(i64::MAX),
+                ..default.runs.clone()
+            },
+            ..default.clone()
+        })
+    };
+    consume::ReplayConfig {
+        state: pipelines.state.clone(),
+        pace: pipelines.pace,
+        templates,
+        events: config.topics.iter().filter(|t| t.kind == TopicKind::Events).map(of).collect(),
+    }
+}
+
+/// A producer of its own: many posts must not fill the queue of the judgements.
+fn event_sink(config: &Config, log: &Arc<KafkaLog>) -> Result<Option<EventSink>, BridgeError> {
+    let topics: Vec<Arc<str>> =
+        config.topics.iter().filter(|t| t.kind == TopicKind::Events).map(|t| t.name.clone()).collect();
+    if topics.is_empty() {
+        return Ok(None);
+    }
+    let appender = Appender::new(&config.kafka, log).map_err(BridgeError::Producer)?;
+    Ok(Some(EventSink { appender, topics, limits: EventConfig::default().limits }))
+}
+
 fn topic_info(topic: &consume::Topic) -> TopicInfo {
     let limits = &topic.cache.limits;
     let all = [
@@ -194,6 +245,7 @@ fn topic_info(topic: &consume::Topic) -> TopicInfo {
     ];
     TopicInfo {
         name: topic.name.to_string(),
+        kind: topic.kind.as_str(),
         staleness: topic.cache.staleness.to_string(),
         limits: all.iter().map(|(name, value)| ((*name).to_owned(), *value as u64)).collect(),
     }
@@ -237,14 +289,20 @@ fn drain_hook(live: Arc<LivePartitions>, leave: Shutdown) -> Hook {
     })
 }
 
-fn reload_hook(reload: Option<Reload>, live: Arc<LivePartitions>) -> Hook {
+fn reload_hook(reload: Option<Reload>, live: Arc<LivePartitions>, templates: Arc<ArcSwap<TemplateSet>>) -> Hook {
     Arc::new(move || -> BoxFuture<Result<(), String>> {
-        let (reload, live) = (reload.clone(), live.clone());
+        let (reload, live, templates) = (reload.clone(), live.clone(), templates.clone());
         Box::pin(async move {
             let Some(reload) = reload else {
                 return Err("this bridge runs without a configuration file: nothing to reload".to_owned());
             };
-            let config = tokio::task::spawn_blocking(move || reload()).await.map_err(|e| e.to_string())??;
+            let read = move || {
+                let config = reload()?;
+                let set = templates::load(config.pipelines.templates.as_deref())?;
+                Ok::<_, String>((config, set))
+            };
+            let (config, set) = tokio::task::spawn_blocking(read).await.map_err(|e| e.to_string())??;
+            templates.store(Arc::new(set));
             for topic in &config.topics {
                 live.add_topic(topic.name.clone(), topic.policy);
             }

@@ -15,6 +15,7 @@ pub mod expose;
 mod faults;
 pub mod live;
 pub mod metrics;
+pub mod templates;
 pub mod topics;
 
 pub use consume::accept_loss;

@@ -18,8 +18,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use k2p_core::cache::CacheConfig;
 use k2p_core::ownership::{Identity, Machine, Tp};
+use k2p_pipelines::state::EventConfig;
+use k2p_pipelines::template::TemplateSet;
 use k2p_runtime::kafka::{KafkaConfig, KafkaLog};
 use k2p_runtime::shutdown::Shutdown;
 use rdkafka::consumer::Consumer;
@@ -37,6 +40,7 @@ use worker::WorkerFactory;
 /// The consumer is polled this often at least: callbacks, answers and ticks wait no
 /// longer than that.
 const POLL: Duration = Duration::from_millis(20);
+pub use replay::SnapshotPace;
 pub(crate) use replay::snapshots::RESULTS as SNAPSHOT_RESULTS;
 
 /// An orderly leave takes 150-300 ms (kafka.md); past this the process ends anyway and
@@ -54,6 +58,28 @@ pub struct Topic {
     pub policy: Policy,
     /// Labels, staleness and limits of its origins.
     pub cache: CacheConfig,
+    /// What its records are.
+    pub kind: TopicKind,
+}
+
+/// What a topic's records are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TopicKind {
+    /// Dumps: only the newest of an origin counts.
+    #[default]
+    Metrics,
+    /// Events: replayed.
+    Events,
+}
+
+impl TopicKind {
+    /// As it is configured.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TopicKind::Metrics => "metrics",
+            TopicKind::Events => "events",
+        }
+    }
 }
 
 /// What consuming needs to know.
@@ -71,6 +97,21 @@ pub struct Config {
     pub identity: Identity,
     /// Where refused records are copied.
     pub deadletter: Option<Arc<str>>,
+    /// What replayed topics need.
+    pub replay: ReplayConfig,
+}
+
+/// What replayed topics need; unused where there is none.
+#[derive(Debug, Clone)]
+pub struct ReplayConfig {
+    /// The state topic.
+    pub state: Arc<str>,
+    /// How often snapshots are written.
+    pub pace: SnapshotPace,
+    /// The templates; replaced when they are read again.
+    pub templates: Arc<ArcSwap<TemplateSet>>,
+    /// Of each topic of events.
+    pub events: Vec<Arc<EventConfig>>,
 }
 
 /// Why consuming cannot start or cannot go on.
@@ -138,7 +179,7 @@ pub fn start(
     let (offsets, markers) = (config.kafka.watch_config(), config.kafka.side_config());
     let side =
         Side::start(&offsets, &markers, &names, config.rewind, events, &switches.end).map_err(ConsumeError::Client)?;
-    let replays = replay::Replays { kinds: Default::default(), shared: None, writer: None };
+    let replays = replay::start(config, metrics, events, &switches.end).map_err(ConsumeError::Client)?;
     let owner = Owner {
         machine: Machine::new(config.ownership.clone(), config.identity.clone()),
         parts: Default::default(),

@@ -67,10 +67,19 @@ pub enum RouteMode {
 pub struct TopicInfo {
     /// The topic.
     pub name: String,
+    /// `metrics` or `events`.
+    pub kind: &'static str,
     /// After which silence an origin is removed, as configured (`auto`, `90s`).
     pub staleness: String,
     /// The limits in force, by name: what `limits` of the configuration holds.
     pub limits: Vec<(String, u64)>,
+}
+
+impl TopicInfo {
+    /// Whether its partitions are replayed: their origins are no dumps.
+    pub fn is_replayed(&self) -> bool {
+        self.kind != "metrics"
+    }
 }
 
 /// The configuration of the HTTP side.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use k2p_core::model::UnixMs;
+use k2p_pipelines::runs::RunsView;
 
 /// Why a replayed partition stands still: the bounded `reason` of
 /// `kafka2prom_replay_blocked`.
@@ -62,6 +63,7 @@ pub struct Blocked {
 pub struct ReplayStatus {
     replayed: AtomicBool,
     blocked: ArcSwapOption<Blocked>,
+    runs: ArcSwapOption<RunsView>,
     snapshot: ArcSwap<String>,
     /// The source offset of the newest snapshot that was read back; -1: none.
     snapshot_offset: AtomicI64,
@@ -92,6 +94,16 @@ impl ReplayStatus {
     /// Why it stands still; `None`: it does not.
     pub fn blocked(&self) -> Option<Arc<Blocked>> {
         self.blocked.load_full()
+    }
+
+    /// Publishes the runs, after the view that belongs to them.
+    pub fn set_runs(&self, runs: Arc<RunsView>) {
+        self.runs.store(Some(runs));
+    }
+
+    /// The runs as of the last view; `None` where there are none to be had.
+    pub fn runs(&self) -> Option<Arc<RunsView>> {
+        self.runs.load_full()
     }
 
     /// A snapshot is whole and was read back (or was begun with).

@@ -102,11 +102,10 @@ pub(crate) fn begin(
                 return Ok(Begun { state: fresh, next: offset, snapshot: None, start: log.start });
             }
             Plan::AfterLoss { id, manifest, resume } => {
-                let Some(mut restored) = restore(tp, kind, state, &id, &manifest)? else {
+                let Some(restored) = restore(tp, kind, state, &id, &manifest)? else {
                     void.push(id);
                     continue;
                 };
-                restored.resume(resume);
                 return Ok(Begun { state: restored, next: resume, snapshot: None, start: log.start });
             }
             Plan::Missing { needed, start } => return Err(missing(tp, needed, start)),

@@ -7,9 +7,11 @@
 //! - [`plan`]: where to begin, a pure decision.
 //! - [`statelog`]: the state topic, followed and indexed.
 //! - [`begin`]: a worker's way from the assignment to its first record.
+//! - [`events`]: what is replayed of a topic of events.
 //! - [`worker`]: records in, views out, judgements appended.
 //! - [`snapshots`]: writing, reading back, naming, clearing away.
 pub(crate) mod begin;
+pub(crate) mod events;
 pub(crate) mod plan;
 pub(crate) mod snapshots;
 pub(crate) mod statelog;
@@ -23,10 +25,15 @@ use std::time::Duration;
 use k2p_core::envelope::RawRecord;
 use k2p_core::model::UnixMs;
 use k2p_core::ownership::{Found, Tp};
+use k2p_runtime::kafka::KafkaLog;
+use k2p_runtime::shutdown::Shutdown;
+use rdkafka::error::KafkaError;
 
+use super::Config;
 use super::counters::Counters;
 use super::deadletter::DeadLetter;
 use super::worker::Shared;
+use crate::append::Appender;
 use crate::live::{BlockReason, Blocked, LivePartition, Refusal};
 use crate::metrics::ServerMetrics;
 use plan::Marked;
@@ -58,26 +65,22 @@ pub(crate) trait Replayed: Send {
     fn publish(&mut self, live: &LivePartition);
 
     /// What the clock or the configuration has decided and the log does not know yet.
-    /// Called by a live owner; asked again and again until it was read back.
-    fn due(&self, now: UnixMs) -> Vec<Due>;
+    /// Called by a live owner, again and again; what was returned lately and is not read back
+    /// yet is not returned again.
+    fn due(&mut self, now: UnixMs) -> Vec<Due>;
 
     /// The whole state, compressed.
     fn snapshot(&self) -> Vec<u8>;
-
-    /// What lies between is lost, as a person accepted: the next record is at `offset`.
-    fn resume(&mut self, offset: i64);
 }
 
 /// A record that the live owner appends to the partition that it judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Due {
-    /// Tells this judgement from all others: it is under way at most once.
-    pub(crate) name: String,
     /// The bounded label `op`.
     pub(crate) op: &'static str,
     pub(crate) key: Vec<u8>,
     pub(crate) value: Vec<u8>,
-    pub(crate) headers: Vec<(String, Vec<u8>)>,
+    pub(crate) headers: Vec<(&'static str, Vec<u8>)>,
 }
 
 /// What is replayed: makes the states of a topic.
@@ -117,6 +120,42 @@ pub(in crate::consume) struct Replays {
     pub(crate) shared: Option<ReplayShared>,
     /// The writer of snapshots.
     pub(crate) writer: Option<JoinHandle<()>>,
+}
+
+/// Starts what replayed partitions share; nothing where no topic is replayed.
+///
+/// # Errors
+/// When a client cannot be created from its settings.
+pub(in crate::consume) fn start(
+    config: &Config,
+    metrics: &ServerMetrics,
+    log: &Arc<KafkaLog>,
+    shutdown: &Shutdown,
+) -> Result<Replays, KafkaError> {
+    let wanted = &config.replay;
+    if wanted.events.is_empty() {
+        return Ok(Replays { kinds: BTreeMap::new(), shared: None, writer: None });
+    }
+    let appender = Arc::new(Appender::new(&config.kafka, log)?);
+    let state = StateLog::start(&wanted.state, &config.kafka, log, &appender, shutdown)?;
+    let nonce = config.identity.incarnation;
+    let (snapshots, writer) = snapshots::Snapshots::start(state.clone(), nonce, &metrics.snapshots, shutdown);
+    let templates = Arc::new(events::Templates::new(wanted.templates.clone(), state.clone()));
+    let mut kinds: BTreeMap<Arc<str>, Arc<dyn Kind>> = BTreeMap::new();
+    for topic in &wanted.events {
+        let kind =
+            events::Events { config: topic.clone(), templates: templates.clone(), metrics: metrics.clone() };
+        kinds.insert(topic.topic.clone(), Arc::new(kind));
+    }
+    let shared = ReplayShared {
+        state,
+        snapshots,
+        appender,
+        clocks: Arc::new(begin::Clocks::new(&config.kafka)),
+        pace: wanted.pace,
+        appended: metrics.appended_records.clone(),
+    };
+    Ok(Replays { kinds, shared: Some(shared), writer: Some(writer) })
 }
 
 impl Replays {

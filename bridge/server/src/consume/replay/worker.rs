@@ -1,7 +1,6 @@
 //! The worker of one replayed partition: the only one that mutates its state.
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use k2p_core::envelope::RawRecord;
@@ -34,10 +33,6 @@ const PUBLISH_EVERY: MonoMs = 100;
 const PUBLISH_BEHIND: MonoMs = 1000;
 /// The clock is asked this often what it has decided.
 const JUDGE_EVERY: MonoMs = 250;
-/// A judgement under way is not appended again before.
-const JUDGE_AGAIN: MonoMs = 5000;
-/// Judgements under way at once; the others are judged again later.
-const MAX_UNDER_WAY: usize = 1000;
 /// A handover waits for a snapshot only if it saves this part of the snapshot interval.
 const WORTH: u64 = 10;
 
@@ -150,13 +145,6 @@ impl Replay {
     }
 }
 
-/// A judgement under way.
-struct UnderWay {
-    sent: MonoMs,
-    /// Its offset once acknowledged; -1 before.
-    offset: Arc<AtomicI64>,
-}
-
 /// A state being served.
 struct Serving<'a> {
     on: &'a Replay,
@@ -173,7 +161,6 @@ struct Serving<'a> {
     /// What was shown already: nothing below may be shown again.
     floor: i64,
     judged: MonoMs,
-    under_way: HashMap<String, UnderWay>,
     /// Records since the last snapshot, and when that was.
     since: u64,
     snapshot_at: MonoMs,
@@ -193,7 +180,6 @@ impl<'a> Serving<'a> {
             published: MonoMs::MIN / 2,
             floor,
             judged: 0,
-            under_way: HashMap::new(),
             since: 0,
             snapshot_at: mono_ms(),
             snapshot_busy: Arc::default(),
@@ -356,7 +342,7 @@ impl<'a> Serving<'a> {
         if !live {
             return;
         }
-        self.judge(now);
+        self.judge();
         let pace = self.on.replay.pace;
         let interval = i64::try_from(pace.interval.as_millis()).unwrap_or(i64::MAX);
         let due = self.since >= pace.records || (self.since > 0 && now - self.snapshot_at >= interval);
@@ -404,24 +390,16 @@ impl<'a> Serving<'a> {
     }
 
     /// Appends what the clock has decided; applied only when it is read back.
-    fn judge(&mut self, now: MonoMs) {
-        let next = self.next;
-        self.under_way.retain(|_, u| {
-            let back = (0..next).contains(&u.offset.load(Ordering::SeqCst));
-            now < u.sent + if back { JUDGE_AGAIN } else { 6 * JUDGE_AGAIN }
-        });
+    fn judge(&mut self) {
         for due in self.state.due(unix_ms()) {
-            if self.under_way.len() >= MAX_UNDER_WAY {
-                break;
-            }
-            if !self.under_way.contains_key(&due.name) {
-                self.append(due, now);
-            }
+            self.append(&due);
         }
     }
 
-    fn append(&mut self, due: Due, now: MonoMs) {
-        let headers: Vec<(&str, &[u8])> = due.headers.iter().map(|(n, v)| (n.as_str(), v.as_slice())).collect();
+    /// The producer's queue is the bound of what is under way; what is not acknowledged is
+    /// judged again.
+    fn append(&self, due: &Due) {
+        let headers: Vec<(&str, &[u8])> = due.headers.iter().map(|(n, v)| (*n, v.as_slice())).collect();
         let append = Append {
             topic: &self.on.tp.topic,
             partition: Some(self.on.tp.partition),
@@ -429,16 +407,12 @@ impl<'a> Serving<'a> {
             value: Some(&due.value),
             headers: &headers,
         };
-        let offset = Arc::new(AtomicI64::new(-1));
         let result = |result| self.on.replay.appended.with_label_values(&[&*self.on.tp.topic, due.op, result]);
         let (ok, failed) = (result("ok"), result("failed"));
         let done: Done = Box::new({
-            let (offset, failed) = (offset.clone(), failed.clone());
+            let failed = failed.clone();
             move |result| match result {
-                Ok(place) => {
-                    offset.store(place.offset, Ordering::SeqCst);
-                    ok.inc();
-                }
+                Ok(_) => ok.inc(),
                 Err(error) => {
                     tracing::warn!(%error, "a judgement was not appended; it is judged again");
                     failed.inc();
@@ -449,7 +423,6 @@ impl<'a> Serving<'a> {
             tracing::warn!(%error, "a judgement was not appended; it is judged again");
             failed.inc();
         }
-        self.under_way.insert(due.name, UnderWay { sent: now, offset });
     }
 }
 
