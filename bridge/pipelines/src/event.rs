@@ -11,8 +11,8 @@ mod facts;
 mod job;
 mod json;
 mod level;
-mod lines;
 mod lineage;
+mod lines;
 mod log;
 mod protobuf;
 mod reason;
@@ -23,10 +23,9 @@ mod time;
 use serde::{Deserialize, Serialize};
 
 pub use facts::EventFact;
+pub(crate) use facts::scalar;
 pub use lines::parse_record;
-pub use protobuf::{
-    JobEventMessage, JobLogEntryMessage, LogMessage, MetricPointMessage, OutputMessage, job_log_entry,
-};
+pub use protobuf::{JobEventMessage, JobLogEntryMessage, LogMessage, MetricPointMessage, OutputMessage, job_log_entry};
 pub use reason::{EventReason, Rejection};
 
 /// Unix time in nanoseconds.

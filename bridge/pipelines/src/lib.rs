@@ -12,7 +12,13 @@
 //! - [`event`]: one record's lines → events, good rows and rejections.
 //! - [`fact`]: what a template can match: events themselves and what the run tracker
 //!   derives from them (an attempt that ended, an SLA that was missed).
+//! - [`template`]: the definitions of metrics, and what is wrong with them.
+//! - [`series`]: the metrics of one partition's subjects, with their caps.
+//! - [`cases`]: templates run over lines, for `kafka2prom check templates`.
 //!
 //! Every metric is made by a template from a fact; nothing here knows a metric's name.
+pub mod cases;
 pub mod event;
 pub mod fact;
+pub mod series;
+pub mod template;

@@ -44,7 +44,9 @@ impl Form {
             "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/json" => {
                 Some(Form::Ndjson)
             }
-            "application/x-protobuf" | "application/protobuf" if parts.any(|p| p.eq_ignore_ascii_case("encoding=delimited")) => {
+            "application/x-protobuf" | "application/protobuf"
+                if parts.any(|p| p.eq_ignore_ascii_case("encoding=delimited")) =>
+            {
                 Some(Form::ProtobufDelimited)
             }
             "application/x-protobuf" | "application/protobuf" => Some(Form::Protobuf),

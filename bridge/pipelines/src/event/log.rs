@@ -46,12 +46,7 @@ fn metrics(fields: Object<'_>, event: &mut LogEvent, other: &mut Other<'_>) -> R
     Ok(())
 }
 
-fn tags(
-    fields: Object<'_>,
-    event: &mut LogEvent,
-    limits: &EventLimits,
-    other: &mut Other<'_>,
-) -> Result<(), Refusal> {
+fn tags(fields: Object<'_>, event: &mut LogEvent, limits: &EventLimits, other: &mut Other<'_>) -> Result<(), Refusal> {
     for (key, node) in fields {
         match &*key {
             "owner" => event.owner = take::name("tags.owner", node, limits)?,

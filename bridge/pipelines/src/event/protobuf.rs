@@ -145,7 +145,7 @@ fn timestamp(text: &str) -> Result<super::UnixNs, Refusal> {
 
 fn name(field: &str, text: String, limits: &EventLimits) -> Result<Option<Box<str>>, Refusal> {
     take::check_length(field, &text, limits.name_bytes)?;
-    Ok(Some(text.into()).filter(|text: &Box<str>| !text.is_empty()))
+    Ok((!text.is_empty()).then(|| text.into()))
 }
 
 fn required(field: &str, text: String, limits: &EventLimits) -> Result<Box<str>, Refusal> {
@@ -160,8 +160,11 @@ fn content(content: job_log_entry::Content, limits: &EventLimits) -> Result<(Job
             }
             let level = Level::from_name(&log.level);
             take::check_length("content.log.message", &log.message, limits.text_bytes)?;
-            let content =
-                JobContent::Log { level: level.unwrap_or_default(), message: log.message.into(), fields: map(log.fields) };
+            let content = JobContent::Log {
+                level: level.unwrap_or_default(),
+                message: log.message.into(),
+                fields: map(log.fields),
+            };
             Ok((content, level.is_some()))
         }
         job_log_entry::Content::Metric(point) => Ok((metric(point, limits)?, true)),

@@ -44,7 +44,11 @@ fn whole(n: u64) -> Option<UnixNs> {
     UnixNs::try_from(n.checked_mul(unit)?).ok()
 }
 
-#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "checked: microseconds below 2^63 / 1000")]
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "checked: microseconds below 2^63 / 1000"
+)]
 fn float(n: f64) -> Option<UnixNs> {
     let micros = match n {
         n if !(0.0..1e19).contains(&n) => return None,
