@@ -1,4 +1,5 @@
 //! One running bridge: consuming and exposing put together, started and ended in order.
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +13,7 @@ use k2p_runtime::kafka::KafkaLog;
 use k2p_runtime::metrics::{MetricsError, RuntimeMetrics};
 use k2p_runtime::shutdown::Shutdown;
 use arc_swap::ArcSwap;
+use k2p_logs::mask::{MaskConfig, Maskers};
 use k2p_pipelines::runs::RunLimits;
 use k2p_pipelines::state::EventConfig;
 use k2p_pipelines::template::TemplateSet;
@@ -52,6 +54,9 @@ pub enum BridgeError {
     /// A metric is registered twice: a mistake of the program.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
+    /// Masking rules that cannot be used.
+    #[error("{0}")]
+    Masking(String),
     /// Templates that are none; one fault a line.
     #[error("{0}")]
     Templates(String),
@@ -121,6 +126,9 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
         },
     )?;
     let in_flight = metrics.scrapes_in_flight.clone();
+    let maskers = Arc::new(
+        Maskers::new(&MaskConfig::default(), &BTreeMap::new(), None).map_err(|e| BridgeError::Masking(e.to_string()))?,
+    );
     let events = event_sink(&config, &log)?;
     let state = Arc::new(State {
         live: live.clone(),
@@ -137,6 +145,7 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
             kafka_up: Arc::new(move || log.is_up()),
         },
         events,
+        maskers: maskers.clone(),
     });
     let exposer = Exposer::new(expose_config(&config, advertise.clone()), state);
     let answer = service(move |request| exposer.clone().handle(request));

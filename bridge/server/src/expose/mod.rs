@@ -20,6 +20,7 @@ mod peers;
 mod render;
 mod respond;
 mod route;
+mod runs;
 mod scrape;
 mod sd;
 
@@ -37,6 +38,7 @@ use hyper::body::Body;
 use hyper::{Request, Response, StatusCode};
 use k2p_core::merge::Conflicts;
 use k2p_core::model::UnixMs;
+use k2p_logs::mask::Maskers;
 use k2p_runtime::http::client::HttpClient;
 use k2p_runtime::http::{BoxBody, BoxError, BoxFuture, Query, security_headers};
 use prometheus::Registry;
@@ -180,6 +182,8 @@ pub struct State {
     pub client: HttpClient,
     /// See [`Hooks`].
     pub hooks: Hooks,
+    /// What is masked before it is shown.
+    pub maskers: Arc<Maskers>,
     /// Where posted events go; `None`: no topic of events is consumed.
     pub events: Option<EventSink>,
 }
@@ -285,7 +289,14 @@ impl Exposer {
             Route::Ready => manage::ready(self),
             Route::Reload => manage::reload(self, parts).await,
             Route::Drain => manage::drain(self, parts).await,
-            Route::PostEvents => not_allowed(&route),
+            Route::Runs => runs::runs(self, parts, &query).await,
+            Route::Run(id) => runs::run(self, parts, &query, &id).await,
+            Route::Pipelines => runs::pipelines(self, parts).await,
+            Route::InternalRuns(what) => runs::internal(self, parts, &query, what),
+            Route::RunsPage => page::runs::runs(self, parts, &query).await,
+            Route::RunPage(id) => page::runs::run(self, parts, &query, &id).await,
+            Route::PipelinesPage => page::runs::pipelines(self, parts).await,
+            Route::PostEvents => not_allowed(&Route::PostEvents),
             Route::Page => page::answer(self, &query),
             Route::Style => page::style(),
             Route::Script => page::script(),

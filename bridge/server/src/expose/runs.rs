@@ -9,7 +9,8 @@ use futures_util::future::join_all;
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 use k2p_core::model::UnixMs;
-use k2p_pipelines::runs::{FinishedRun, PipelineSummary};
+use k2p_logs::mask::MaskCounts;
+use k2p_pipelines::runs::{FinishedRun, PipelineSummary, RunsView};
 use k2p_runtime::http::{BoxBody, Query, json};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -145,13 +146,14 @@ pub(super) async fn find(exposer: &Exposer, parts: &Parts, filter: &Filter) -> R
 
 fn found_here(exposer: &Exposer, filter: &Filter, limit: usize) -> Told<Found> {
     let mut runs = Vec::new();
-    let exposed = each_view(exposer, |view| {
-        runs.extend(view.runs(filter.pipeline.as_deref()).filter(|run| filter.holds(run)));
+    let mut total = 0;
+    let exposed = each_view(exposer, |topic, view| {
+        let found = newest_first(view.runs(filter.pipeline.as_deref()).filter(|run| filter.holds(run)).collect());
+        total += found.len();
+        runs.extend(found.iter().take(limit).filter_map(|run| masked(exposer, topic, run)));
     });
-    let total = runs.len();
     let mut runs = newest_first(runs);
     runs.truncate(limit);
-    runs.iter_mut().for_each(|run| masked(exposer, run));
     Told { exposed, told: Found { total, runs } }
 }
 
@@ -188,8 +190,9 @@ pub(super) async fn find_run(
 
 fn run_here(exposer: &Exposer, pipeline: Option<&str>, id: &str) -> Told<Vec<FinishedRun>> {
     let mut runs = Vec::new();
-    let exposed = each_view(exposer, |view| runs.extend(view.run(pipeline, id)));
-    runs.iter_mut().for_each(|run| masked(exposer, run));
+    let exposed = each_view(exposer, |topic, view| {
+        runs.extend(view.run(pipeline, id).iter().filter_map(|run| masked(exposer, topic, run)));
+    });
     Told { exposed, told: runs }
 }
 
@@ -212,12 +215,9 @@ pub(super) async fn find_pipelines(exposer: &Exposer, parts: &Parts) -> Result<V
 fn pipelines_here(exposer: &Exposer) -> Told<Vec<PipelineSummary>> {
     let now: UnixMs = (exposer.state.clocks.wall)();
     let mut pipelines = Vec::new();
-    let exposed = each_view(exposer, |view| pipelines.extend(view.pipelines(now)));
-    for pipeline in &mut pipelines {
-        if let Some(failure) = &mut pipeline.last_failure {
-            failure.message = failure.message.take().map(|text| exposer.state.mask.text(&text));
-        }
-    }
+    let exposed = each_view(exposer, |topic, view| {
+        pipelines.extend(view.pipelines(now).iter().filter_map(|pipeline| masked(exposer, topic, pipeline)));
+    });
     Told { exposed, told: pipelines }
 }
 
@@ -260,11 +260,11 @@ pub(crate) enum Internal {
 }
 
 /// Hands over the runs of each partition exposed here; which these are.
-fn each_view(exposer: &Exposer, mut take: impl FnMut(&k2p_pipelines::runs::RunsView)) -> Vec<(String, i32)> {
+fn each_view(exposer: &Exposer, mut take: impl FnMut(&str, &RunsView)) -> Vec<(String, i32)> {
     let mut exposed = Vec::new();
     for e in exposer.state.live.snapshot(exposer.state.clocks.mono) {
         if let Some(runs) = e.partition.replay.runs() {
-            take(&runs);
+            take(&e.partition.topic, &runs);
             exposed.push((e.partition.topic.to_string(), e.partition.partition));
         }
     }
@@ -314,17 +314,10 @@ pub(super) fn incomplete(why: &str) -> Response<BoxBody> {
     respond::unavailable("Not all runs are known", &format!("An answer would not be whole: {why}."))
 }
 
-/// What people wrote into it, masked.
-fn masked(exposer: &Exposer, run: &mut FinishedRun) {
-    let mask = &exposer.state.mask;
-    if let Some(error) = &mut run.last_error {
-        error.message = error.message.take().map(|text| mask.text(&text));
-        error.stack = error.stack.take().map(|text| mask.text(&text));
-    }
-    for (key, value) in &mut run.compensation {
-        *value = mask.field(key, value);
-    }
-    for text in [&mut run.triggered_by, &mut run.owner, &mut run.current_step].into_iter().flatten() {
-        *text = mask.text(text);
-    }
+/// What people wrote into it, masked: value by value, as JSON. What cannot be masked is not
+/// shown.
+fn masked<T: Serialize + DeserializeOwned>(exposer: &Exposer, topic: &str, shown: &T) -> Option<T> {
+    let text = serde_json::to_vec(shown).ok()?;
+    let masked = exposer.state.maskers.of(topic).line(&text, &mut MaskCounts::default());
+    serde_json::from_slice(&masked).ok()
 }
