@@ -12,7 +12,13 @@
 //! - [`event`]: one record's lines → events, good rows and rejections.
 //! - [`fact`]: what a template can match: events themselves and what the run tracker
 //!   derives from them (an attempt that ended, an SLA that was missed).
+//! - [`runs`]: follows runs; derives facts from their events and from judgements.
+//! - [`dedup`]: which records were applied already.
+//! - [`snapshot`]: how state is written down and read back.
 //!
 //! Every metric is made by a template from a fact; nothing here knows a metric's name.
+pub mod dedup;
 pub mod event;
 pub mod fact;
+pub mod runs;
+pub mod snapshot;
