@@ -1,7 +1,7 @@
 //! `kafka2prom check config|kafka`
 use std::path::Path;
 
-use k2p_runtime::config::{Document, Reader};
+use k2p_runtime::config::Reader;
 use k2p_server::check::{self, Verdict};
 use k2p_server::config::Flags;
 
@@ -21,7 +21,7 @@ pub(crate) fn run(command: &CheckCommand) -> Done {
 
 /// Whether a file is an agent's: it says what is to be shipped, and not what is consumed.
 fn is_agents(file: &Path) -> bool {
-    let reader = Reader::new(Document::load(file));
+    let reader = Reader::new(k2p_runtime::config::load(file));
     let root = reader.root();
     root.has("agent") && !root.has("topics")
 }

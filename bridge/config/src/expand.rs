@@ -63,7 +63,7 @@ fn lookup(reference: &str, env: Env, read: ReadFile) -> Result<String, ExpandErr
     let first = name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
     if !first || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
         return Err(ExpandError {
-            message: format!("${{{}}} names no variable", crate::config::tree::excerpt(reference)),
+            message: format!("${{{}}} names no variable", crate::tree::excerpt(reference)),
             remedy: "write ${NAME}, ${NAME:-default} or ${file:/path}, or $${ for the characters ${".to_owned(),
         });
     }

@@ -1,8 +1,9 @@
 //! Configuration files: YAML whose every node knows its place, read by a reader that
-//! collects all errors instead of stopping at the first (design §5).
+//! collects all errors instead of stopping at the first (design §5). Pure: variables and
+//! files behind `${…}` are asked from the caller.
 //!
 //! ```
-//! use k2p_runtime::config::{Document, Reader};
+//! use k2p_config::{Document, Reader};
 //!
 //! let text = "kafka:\n  brokers: ${BROKERS}\n  grup: a\n";
 //! let env = |name: &str| (name == "BROKERS").then(|| "a:9092".to_owned());
@@ -23,7 +24,6 @@ mod tree;
 mod value;
 
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 
 pub use reader::{Reader, Section};
@@ -77,33 +77,4 @@ impl fmt::Display for ConfigErrors {
         }
         Ok(())
     }
-}
-
-/// The largest configuration file that is read, in bytes.
-pub const MAX_FILE_BYTES: u64 = 4 << 20;
-
-impl Document {
-    /// Reads and parses a file, with the process' environment and the machine's files
-    /// behind `${…}`. What is wrong (also: no such file) is kept in the document and
-    /// comes out of [`Reader::finish`] with everything else.
-    pub fn load(path: &Path) -> Self {
-        let name = path.display().to_string();
-        let env = |name: &str| std::env::var(name).ok();
-        let read = |path: &str| read_small(Path::new(path));
-        match read_small(path) {
-            Ok(text) => Self::parse(&name, &text, &env, &read),
-            Err(error) => Self::unreadable(&name, &error),
-        }
-    }
-}
-
-/// Reads a text file of at most [`MAX_FILE_BYTES`].
-fn read_small(path: &Path) -> std::io::Result<String> {
-    use std::io::{Error, ErrorKind, Read};
-    let mut text = String::new();
-    std::fs::File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > MAX_FILE_BYTES {
-        return Err(Error::new(ErrorKind::FileTooLarge, "larger than 4 MiB"));
-    }
-    Ok(text)
 }

@@ -460,28 +460,3 @@ fn every_error_comes_out_sorted_by_line() {
          f.yaml:7:1: wib: unknown key; did you mean web?"
     );
 }
-
-#[test]
-fn a_file_is_loaded_with_its_real_surroundings() {
-    let dir = tempfile::tempdir().unwrap();
-    let secret = dir.path().join("secret");
-    std::fs::write(&secret, "hunter2\n").unwrap();
-    let path = dir.path().join("k2p.yaml");
-    std::fs::write(&path, format!("a: ${{file:{}}}\n", secret.display())).unwrap();
-    let reader = Reader::new(Document::load(&path));
-    assert_eq!(reader.root().string("a"), some("hunter2"));
-    reader.finish().unwrap();
-
-    let missing = dir.path().join("none.yaml");
-    let reader = Reader::new(Document::load(&missing));
-    assert_eq!(reader.root().string("a"), None);
-    let error = reader.finish().unwrap_err().to_string();
-    let start = format!("{}: cannot be read: ", missing.display());
-    assert!(error.starts_with(&start), "{error}");
-
-    std::fs::write(&path, vec![b' '; 5 << 20]).unwrap();
-    let error = Reader::new(Document::load(&path)).finish().unwrap_err().to_string();
-    assert!(error.contains("larger than 4 MiB"), "{error}");
-    std::fs::write(&path, [0xff, 0xfe]).unwrap();
-    assert!(Reader::new(Document::load(&path)).finish().is_err());
-}

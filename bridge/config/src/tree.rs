@@ -84,7 +84,8 @@ impl Document {
         builder.document
     }
 
-    pub(super) fn unreadable(file_name: &str, error: &std::io::Error) -> Self {
+    /// A document of which nothing could be read: [`super::Reader::finish`] says why.
+    pub fn unreadable(file_name: &str, error: &std::io::Error) -> Self {
         let mut document = Self::empty(file_name);
         document.errors.push(ConfigError {
             file: Arc::clone(&document.file),
