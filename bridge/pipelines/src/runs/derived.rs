@@ -26,17 +26,6 @@ pub(super) struct Values {
     pub(super) sla_target_seconds: Option<f64>,
 }
 
-/// The text of a status, as design §6 spells it.
-pub(super) fn status_text(status: RunStatus) -> &'static str {
-    match status {
-        RunStatus::Queued => "QUEUED",
-        RunStatus::Running => "RUNNING",
-        RunStatus::Succeeded => "SUCCEEDED",
-        RunStatus::Failed => "FAILED",
-        RunStatus::Partial => "PARTIAL",
-    }
-}
-
 impl Fact for Derived {
     fn kind(&self) -> FactKind {
         self.kind
@@ -52,7 +41,7 @@ impl Fact for Derived {
             "pipeline_id" => Some(Scalar::Text(self.subject.value())),
             "trigger_type" => values.trigger_type.as_deref().map(Scalar::Text),
             "owner" => values.owner.as_deref().map(Scalar::Text),
-            "status" => values.status.map(|s| Scalar::Text(status_text(s))),
+            "status" => values.status.map(|s| Scalar::Text(s.as_str())),
             "start_seconds" => values.start_seconds.map(Scalar::Number),
             "end_seconds" => values.end_seconds.map(Scalar::Number),
             "duration_seconds" => values.duration_seconds.map(Scalar::Number),
