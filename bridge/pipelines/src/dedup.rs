@@ -135,7 +135,7 @@ impl Dedup {
         for _ in 0..number(&mut rest).map(u32::from_le_bytes)? {
             let length = number(&mut rest).map(u32::from_le_bytes)? as usize;
             let (text, after) = rest.split_at_checked(length).ok_or_else(short)?;
-            let text = std::str::from_utf8(text).map_err(|e| SnapshotError::corrupt("dedup", e))?;
+            let text = std::str::from_utf8(text).map_err(|e| SnapshotError::corrupt("dedup", &e))?;
             texts.push(Arc::<str>::from(text));
             rest = after;
         }
@@ -161,7 +161,7 @@ fn number<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], SnapshotError> {
 }
 
 fn short() -> SnapshotError {
-    SnapshotError::corrupt("dedup", "an entry ends too early or names no incarnation")
+    SnapshotError::corrupt("dedup", &"an entry ends too early or names no incarnation")
 }
 
 #[cfg(test)]

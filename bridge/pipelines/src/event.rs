@@ -23,6 +23,7 @@ mod time;
 use serde::{Deserialize, Serialize};
 
 pub use facts::EventFact;
+pub(crate) use facts::scalar;
 pub use lines::parse_record;
 pub use protobuf::{JobEventMessage, JobLogEntryMessage, LogMessage, MetricPointMessage, OutputMessage, job_log_entry};
 pub use reason::{EventReason, Rejection};

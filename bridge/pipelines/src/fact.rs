@@ -36,6 +36,50 @@ pub enum FactKind {
     PipelineState,
 }
 
+impl FactKind {
+    /// Every kind.
+    pub const ALL: [FactKind; 11] = [
+        FactKind::Log,
+        FactKind::Run,
+        FactKind::Lineage,
+        FactKind::Job,
+        FactKind::AttemptStarted,
+        FactKind::AttemptEnded,
+        FactKind::Retried,
+        FactKind::RetriesExhausted,
+        FactKind::SlaMissed,
+        FactKind::RunLost,
+        FactKind::PipelineState,
+    ];
+
+    /// Its name in a template.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FactKind::Log => "log",
+            FactKind::Run => "run",
+            FactKind::Lineage => "lineage",
+            FactKind::Job => "job",
+            FactKind::AttemptStarted => "attempt_started",
+            FactKind::AttemptEnded => "attempt_ended",
+            FactKind::Retried => "retried",
+            FactKind::RetriesExhausted => "retries_exhausted",
+            FactKind::SlaMissed => "sla_missed",
+            FactKind::RunLost => "run_lost",
+            FactKind::PipelineState => "pipeline_state",
+        }
+    }
+
+    /// The kind of a name.
+    pub fn from_name(name: &str) -> Option<FactKind> {
+        FactKind::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
+    /// The label that its subject is shown under ([`Subject::label`]).
+    pub fn subject_label(self) -> &'static str {
+        if self == FactKind::Job { "job_label" } else { "pipeline_id" }
+    }
+}
+
 /// One value of a fact.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Scalar<'a> {

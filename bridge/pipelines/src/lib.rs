@@ -12,25 +12,21 @@
 //! - [`event`]: one record's lines → events, good rows and rejections.
 //! - [`fact`]: what a template can match: events themselves and what the run tracker
 //!   derives from them (an attempt that ended, an SLA that was missed).
+//! - [`template`]: the definitions of metrics, and what is wrong with them.
+//! - [`series`]: the metrics of one partition's subjects, with their caps.
+//! - [`cases`]: templates run over lines, for `kafka2prom check templates`.
 //! - [`runs`]: follows runs; derives facts from their events and from judgements.
-//! - `state`: all of it for one partition: records in, views, runs and snapshots out.
+//! - [`state`]: all of it for one partition: records in, views, runs and snapshots out.
 //! - [`dedup`]: which records were applied already.
 //! - [`snapshot`]: how state is written down and read back.
 //!
 //! Every metric is made by a template from a fact; nothing here knows a metric's name.
+pub mod cases;
 pub mod dedup;
 pub mod event;
 pub mod fact;
 pub mod runs;
+pub mod series;
 pub mod snapshot;
-
-// Until series and templates are merged, the state is built with doubles, in tests.
-#[cfg(test)]
-#[path = "double/series.rs"]
-mod series;
-#[cfg(test)]
-#[allow(dead_code, unreachable_pub, missing_docs)]
 pub mod state;
-#[cfg(test)]
-#[path = "double/template.rs"]
-mod template;
+pub mod template;

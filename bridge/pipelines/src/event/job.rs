@@ -106,9 +106,12 @@ fn metric(object: Object<'_>, beside: &mut Beside<'_, '_>) -> Result<JobContent,
     Ok(JobContent::Metric { name, value, labels, unit })
 }
 
-fn metric_labels(object: Object<'_>, limits: &EventLimits) -> Result<Vec<(Box<str>, Box<str>)>, Refusal> {
+/// Names and values, as sent.
+type TextPairs = Vec<(Box<str>, Box<str>)>;
+
+fn metric_labels(object: Object<'_>, limits: &EventLimits) -> Result<TextPairs, Refusal> {
     take::check_count("labels in content.metric.labels", object.len(), limits)?;
-    let mut labels: Vec<(Box<str>, Box<str>)> = Vec::with_capacity(object.len());
+    let mut labels = TextPairs::with_capacity(object.len());
     for (key, node) in object {
         let Some(value) = take::name("content.metric.labels", node, limits)? else {
             continue;

@@ -145,7 +145,7 @@ fn timestamp(text: &str) -> Result<super::UnixNs, Refusal> {
 
 fn name(field: &str, text: String, limits: &EventLimits) -> Result<Option<Box<str>>, Refusal> {
     take::check_length(field, &text, limits.name_bytes)?;
-    Ok(Some(text.into()).filter(|text: &Box<str>| !text.is_empty()))
+    Ok((!text.is_empty()).then(|| text.into()))
 }
 
 fn required(field: &str, text: String, limits: &EventLimits) -> Result<Box<str>, Refusal> {

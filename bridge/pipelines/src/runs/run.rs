@@ -68,7 +68,7 @@ impl From<RunStatus> for RunState {
 /// A run. What identifies it (pipeline, run id) is the key it is kept under.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Run {
+pub(super) struct Run {
     pub(super) state: RunState,
     /// The highest `retry_count` seen.
     pub(super) attempt: u32,
@@ -99,7 +99,7 @@ pub struct Run {
 /// An attempt: a run id with one `retry_count`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Attempt {
+pub(super) struct Attempt {
     pub(super) number: u32,
     /// Seen running, or ended with a known start.
     pub(super) started: bool,
@@ -175,7 +175,7 @@ pub(super) struct Dataset {
 
 impl Run {
     /// Where it stands.
-    pub fn state(&self) -> RunState {
+    pub(super) fn state(&self) -> RunState {
         self.state
     }
 

@@ -12,6 +12,7 @@
 //! section with an upper-case first letter that a reader does not know is refused, as is
 //! a version above its own; an owner then replays from the log's beginning or from an
 //! older snapshot, it never guesses.
+use std::fmt;
 use std::io::{Read, Write};
 
 /// What begins every snapshot.
@@ -60,8 +61,8 @@ pub enum SnapshotError {
 
 impl SnapshotError {
     /// Damage in a section.
-    pub(crate) fn corrupt(section: &str, detail: impl ToString) -> SnapshotError {
-        SnapshotError::Corrupt { section: section.to_owned(), detail: detail.to_string() }
+    pub(crate) fn corrupt(section: &str, detail: &dyn fmt::Display) -> SnapshotError {
+        SnapshotError::Corrupt { section: section.to_owned(), detail: format!("{detail}") }
     }
 }
 
@@ -118,18 +119,17 @@ impl Reader {
             return Err(SnapshotError::Magic);
         };
         let Some((version, frame)) = rest.split_first_chunk::<2>() else {
-            return Err(SnapshotError::corrupt("header", "it ends after the magic"));
+            return Err(SnapshotError::corrupt("header", &"it ends after the magic"));
         };
         let found = u16::from_le_bytes(*version);
         if found == 0 || found > VERSION {
             return Err(SnapshotError::Version { found, known: VERSION });
         }
-        let body = decompress(frame, limit).map_err(|detail| SnapshotError::corrupt("body", detail))?;
+        let body = decompress(frame, limit).map_err(|detail| SnapshotError::corrupt("body", &detail))?;
         let mut reader = Reader { sections: Vec::new() };
         let mut rest = body.as_slice();
         while !rest.is_empty() {
-            let (tag, bytes, after) = next_section(rest)?;
-            rest = after;
+            let (tag, bytes) = next_section(&mut rest)?;
             if known.contains(&&tag) {
                 reader.sections.push((tag, bytes.to_vec()));
             } else if !tag[0].is_ascii_lowercase() {
@@ -146,17 +146,18 @@ impl Reader {
     pub fn get(&self, tag: &[u8; 4]) -> Result<&[u8], SnapshotError> {
         let found = self.sections.iter().find(|(t, _)| t == tag);
         let name = String::from_utf8_lossy(tag);
-        found.map(|(_, bytes)| bytes.as_slice()).ok_or_else(|| SnapshotError::corrupt(&name, "the section is missing"))
+        found.map(|(_, bytes)| bytes.as_slice()).ok_or_else(|| SnapshotError::corrupt(&name, &"the section is missing"))
     }
 }
 
-fn next_section(rest: &[u8]) -> Result<([u8; 4], &[u8], &[u8]), SnapshotError> {
-    let short = || SnapshotError::corrupt("body", "a section ends too early");
-    let (tag, rest) = rest.split_first_chunk::<4>().ok_or_else(short)?;
-    let (length, rest) = rest.split_first_chunk::<8>().ok_or_else(short)?;
+fn next_section<'a>(rest: &mut &'a [u8]) -> Result<([u8; 4], &'a [u8]), SnapshotError> {
+    let short = || SnapshotError::corrupt("body", &"a section ends too early");
+    let (tag, after) = rest.split_first_chunk::<4>().ok_or_else(short)?;
+    let (length, after) = after.split_first_chunk::<8>().ok_or_else(short)?;
     let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| short())?;
-    let (bytes, rest) = rest.split_at_checked(length).ok_or_else(short)?;
-    Ok((*tag, bytes, rest))
+    let (bytes, after) = after.split_at_checked(length).ok_or_else(short)?;
+    *rest = after;
+    Ok((*tag, bytes))
 }
 
 fn decompress(frame: &[u8], limit: u64) -> Result<Vec<u8>, String> {

@@ -82,7 +82,7 @@ impl EventState {
         let subject = &*name.get_or_insert_with(|| self.subjects.admit(make(names.key.into())));
         applied.overflowing += u64::from(subject.value() != names.key);
         let fact = Counted { fact: EventFact::new(event), subject };
-        applied.changes.add(self.series.apply(&self.templates, &fact));
+        applied.changes.merge(&self.series.apply(&self.templates, &fact));
         match event {
             Event::Log(event) => self.tracker.log_event(subject, event, place, out),
             Event::Run(event) => self.tracker.run_event(subject, event, place, out),
@@ -90,7 +90,7 @@ impl EventState {
             Event::Job(_) => return,
         }
         for fact in out.facts.drain(..) {
-            applied.changes.add(self.series.apply(&self.templates, &fact));
+            applied.changes.merge(&self.series.apply(&self.templates, &fact));
         }
     }
 
@@ -109,14 +109,14 @@ impl EventState {
     fn derived(&mut self, facts: &[Derived], place: Place, applied: &mut Applied) {
         for fact in facts {
             self.subjects.touch(fact.subject(), place);
-            applied.changes.add(self.series.apply(&self.templates, fact));
+            applied.changes.merge(&self.series.apply(&self.templates, fact));
         }
     }
 
     /// Puts other templates in force. A gauge of a pipeline's state that is new begins
     /// with the state that there is.
     pub(super) fn switch(&mut self, new: std::sync::Arc<TemplateSet>, place: Place, applied: &mut Applied) {
-        applied.changes.add(self.series.change(&self.templates, &new));
+        applied.changes.dropped_series += self.series.adopt(&new);
         self.templates = new;
         let mut facts = Vec::new();
         self.tracker.states(&mut facts);

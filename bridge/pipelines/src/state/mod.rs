@@ -23,7 +23,7 @@ use k2p_core::reason::Refusal;
 
 use crate::dedup::Dedup;
 use crate::runs::{Place, RunsView, Tracker};
-use crate::series::Series;
+use crate::series::{Series, SeriesLimits};
 use crate::template::TemplateSet;
 
 use judgement::{Said, TemplateChange};
@@ -74,7 +74,7 @@ impl EventState {
             counted: false,
             dedup: Dedup::new(config.dedup),
             subjects: Subjects::new(partition, config.max_subjects),
-            series: Series::new(),
+            series: Series::new(series_limits(&config, partition)),
             tracker: Tracker::new(config.runs.clone()),
             published: Published::default(),
             config,
@@ -193,6 +193,10 @@ impl EventState {
     pub fn open_runs(&self) -> usize {
         self.tracker.open()
     }
+}
+
+fn series_limits(config: &EventConfig, partition: i32) -> SeriesLimits {
+    SeriesLimits { subjects: config.max_subjects, partition }
 }
 
 fn refused(refusal: Refusal) -> Applied {

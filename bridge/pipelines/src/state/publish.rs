@@ -8,6 +8,7 @@ use k2p_core::store::StoredDump;
 use k2p_core::view::{Origin, PartitionView};
 
 use super::EventState;
+use super::subjects::Changed;
 use crate::event::Subject;
 
 /// What was published last.
@@ -16,8 +17,6 @@ pub(super) struct Published {
     origins: OrdMap<Arc<str>, Arc<Origin>>,
     series: u64,
     bytes: u64,
-    /// The state was restored and nothing of it is published yet.
-    pub(super) everything: bool,
 }
 
 impl EventState {
@@ -25,11 +24,7 @@ impl EventState {
     /// call are written anew; `now` is when this bridge publishes them. Origins made of
     /// events never go stale: a counter stays until its log is gone.
     pub fn publish(&mut self, now: MonoMs) -> Arc<PartitionView> {
-        let mut dirty = self.series.dirty();
-        if std::mem::take(&mut self.published.everything) {
-            dirty = self.subjects.names().cloned().collect();
-        }
-        for subject in dirty {
+        for subject in self.series.dirty() {
             let origin = self.origin(&subject, now);
             self.published.put(origin);
         }
@@ -47,9 +42,11 @@ impl EventState {
         // A label's name that is fixed, and a value that is not empty: always a label set.
         let own = Labels::from_pairs([(subject.label(), subject.value())]).unwrap_or_default();
         let labels = own.with(&self.config.labels);
-        let parsed = Parsed { families: self.series.families(subject), ..Parsed::default() };
+        let rendered = self.series.render(subject);
+        let parsed = Parsed { families: rendered.families(), ..Parsed::default() };
         let dump = StoredDump::build(&parsed, &labels, false, &self.config.labels);
-        let changed = self.subjects.get(subject);
+        let latest = Changed { offset: self.position - 1, time: self.time };
+        let changed = self.subjects.get(subject).unwrap_or(latest);
         Origin {
             key: Arc::from(own.canonical()),
             record_key: Arc::from(subject.value().as_bytes()),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use k2p_core::model::UnixMs;
 
-use super::{EventConfig, EventState, Library};
+use super::{EventConfig, EventState, Library, series_limits};
 use crate::dedup::Dedup;
 use crate::runs::{Loaded, Tracker};
 use crate::series::Series;
@@ -69,7 +69,7 @@ impl EventState {
             return Err(SnapshotError::NeedsTemplates(meta.templates.into()));
         };
         let loaded: Vec<Loaded> = parse(&reader, b"RUNS")?;
-        let series = Series::decode(reader.get(b"SERI")?, &templates);
+        let series = Series::decode(reader.get(b"SERI")?, &templates, series_limits(&config, partition));
         let mut state = EventState::new(config, partition, templates);
         state.position = meta.position;
         state.time = meta.time;
@@ -78,8 +78,7 @@ impl EventState {
         state.subjects.load(parse(&reader, b"SUBJ")?);
         state.dedup = Dedup::restore(state.config.dedup, reader.get(b"DEDU")?)?;
         state.tracker = Tracker::restore(state.config.runs.clone(), loaded);
-        state.series = series.map_err(|error| SnapshotError::corrupt("SERI", error))?;
-        state.published.everything = true;
+        state.series = series.map_err(|error| SnapshotError::corrupt("SERI", &error))?;
         Ok(state)
     }
 }
@@ -91,5 +90,5 @@ fn json(value: &impl Serialize) -> Vec<u8> {
 
 fn parse<T: DeserializeOwned>(reader: &Reader, tag: &[u8; 4]) -> Result<T, SnapshotError> {
     let name = String::from_utf8_lossy(tag);
-    serde_json::from_slice(reader.get(tag)?).map_err(|error| SnapshotError::corrupt(&name, error))
+    serde_json::from_slice(reader.get(tag)?).map_err(|error| SnapshotError::corrupt(&name, &error))
 }

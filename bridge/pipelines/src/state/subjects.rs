@@ -18,6 +18,8 @@ pub(super) struct Changed {
 #[derive(Debug, Clone)]
 pub(super) struct Subjects {
     known: BTreeMap<Subject, Changed>,
+    /// How many of them are pipelines.
+    pipelines: usize,
     most: usize,
     partition: i32,
 }
@@ -28,38 +30,40 @@ const OTHER: &str = "other/";
 
 impl Subjects {
     pub(super) fn new(partition: i32, most: usize) -> Subjects {
-        Subjects { known: BTreeMap::new(), most, partition }
+        Subjects { known: BTreeMap::new(), pipelines: 0, most, partition }
     }
 
-    /// The subject that counts for this one: itself, or that of the overflow.
+    /// The subject that a pipeline's runs are followed under: itself, or that of the
+    /// overflow. A job has no runs: its series know their own limit.
     pub(super) fn admit(&self, subject: Subject) -> Subject {
-        let full = self.known.len() >= self.most && !self.known.contains_key(&subject);
-        if !full && !subject.value().starts_with(OTHER) {
+        let Subject::Pipeline(name) = &subject else {
+            return subject;
+        };
+        let full = self.pipelines >= self.most && !self.known.contains_key(&subject);
+        if !full && !name.starts_with(OTHER) {
             return subject;
         }
-        let other = format!("{OTHER}{}", self.partition).into_boxed_str();
-        match subject {
-            Subject::Pipeline(_) => Subject::Pipeline(other),
-            Subject::Job(_) => Subject::Job(other),
-        }
+        Subject::Pipeline(format!("{OTHER}{}", self.partition).into())
     }
 
-    /// Notes that a record changed a subject's metrics.
+    /// Notes that a record changed a subject's metrics. Of jobs above the limit nothing
+    /// is noted: their series are those of the overflow.
     pub(super) fn touch(&mut self, subject: &Subject, place: Place) {
         let changed = Changed { offset: place.offset, time: place.time };
         if let Some(known) = self.known.get_mut(subject) {
             *known = changed;
             return;
         }
-        self.known.insert(subject.clone(), changed);
+        let pipeline = matches!(subject, Subject::Pipeline(_));
+        if pipeline || self.known.len() - self.pipelines < self.most {
+            self.pipelines += usize::from(pipeline);
+            self.known.insert(subject.clone(), changed);
+        }
     }
 
-    pub(super) fn get(&self, subject: &Subject) -> Changed {
-        self.known.get(subject).copied().unwrap_or_default()
-    }
-
-    pub(super) fn names(&self) -> impl Iterator<Item = &Subject> {
-        self.known.keys()
+    /// The last record that changed a subject, if that was noted.
+    pub(super) fn get(&self, subject: &Subject) -> Option<Changed> {
+        self.known.get(subject).copied()
     }
 
     pub(super) fn save(&self) -> Vec<(&Subject, &Changed)> {
@@ -68,5 +72,6 @@ impl Subjects {
 
     pub(super) fn load(&mut self, saved: Vec<(Subject, Changed)>) {
         self.known = saved.into_iter().collect();
+        self.pipelines = self.known.keys().filter(|s| matches!(s, Subject::Pipeline(_))).count();
     }
 }
