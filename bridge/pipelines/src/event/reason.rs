@@ -33,11 +33,13 @@ pub enum EventReason {
     TooManyFields,
     /// Bytes that are no protobuf message of the schema.
     Protobuf,
+    /// The record's key is not the pipeline (the job) of the event (design §3).
+    Miskeyed,
 }
 
 impl EventReason {
     /// Every reason, for metrics that must exist before the first rejection.
-    pub const ALL: [EventReason; 13] = [
+    pub const ALL: [EventReason; 14] = [
         EventReason::ContentType,
         EventReason::Utf8,
         EventReason::LineTooLong,
@@ -51,6 +53,7 @@ impl EventReason {
         EventReason::FieldTooLong,
         EventReason::TooManyFields,
         EventReason::Protobuf,
+        EventReason::Miskeyed,
     ];
 
     /// The label value.
@@ -69,6 +72,7 @@ impl EventReason {
             EventReason::FieldTooLong => "field_too_long",
             EventReason::TooManyFields => "too_many_fields",
             EventReason::Protobuf => "protobuf",
+            EventReason::Miskeyed => "miskeyed",
         }
     }
 }

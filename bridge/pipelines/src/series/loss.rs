@@ -84,6 +84,14 @@ impl Changes {
         self.losses[loss as usize] += 1;
     }
 
+    /// Adds what another fact could not do.
+    pub fn merge(&mut self, other: &Changes) {
+        for (mine, others) in self.losses.iter_mut().zip(other.losses) {
+            *mine = mine.saturating_add(others);
+        }
+        self.dropped_series += other.dropped_series;
+    }
+
     /// How often it happened.
     pub fn count(&self, loss: Loss) -> u32 {
         self.losses[loss as usize]
