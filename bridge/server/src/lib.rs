@@ -9,7 +9,7 @@ mod append;
 pub mod bridge;
 pub mod check;
 pub mod config;
-mod consume;
+pub mod consume;
 pub mod expose;
 #[cfg(feature = "faults")]
 mod faults;

@@ -104,7 +104,7 @@ pub(crate) struct ReplayShared {
     /// Where snapshots go.
     pub(crate) snapshots: Arc<snapshots::Snapshots>,
     /// Where judgements go.
-    pub(crate) appender: Arc<crate::append::Appender>,
+    pub(crate) appender: Arc<Appender>,
     /// See [`begin::Clocks`].
     pub(crate) clocks: Arc<begin::Clocks>,
     /// See [`SnapshotPace`].

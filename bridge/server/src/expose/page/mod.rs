@@ -63,10 +63,11 @@ pub(super) fn answer(exposer: &Exposer, query: &Query) -> Response<BoxBody> {
         conflicts: exposer.conflicts.load_full(),
         wall,
     };
-    page(sections::document(exposer, &exposer.config.advertise_address, &sections::render(&status)))
+    shown(sections::document(exposer, &exposer.config.advertise_address, &sections::render(&status)))
 }
 
-fn page(html: String) -> Response<BoxBody> {
+/// A page as it is sent.
+fn shown(html: String) -> Response<BoxBody> {
     let mut response = text(StatusCode::OK, "text/html; charset=utf-8", html);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

@@ -2,7 +2,7 @@
 use std::fmt::Write;
 
 use hyper::http::request::Parts;
-use hyper::{Response, StatusCode};
+use hyper::Response;
 use k2p_pipelines::runs::{FinishedRun, PipelineSummary};
 use k2p_runtime::http::{BoxBody, Query};
 
@@ -20,7 +20,7 @@ pub(in crate::expose) async fn runs(exposer: &Exposer, parts: &Parts, query: &Qu
         Err(detail) => return respond::bad_request(&detail),
     };
     match runs::find(exposer, parts, &filter).await {
-        Ok(page) => super::page(document(exposer, "Runs", &list(&page, &filter, wall(exposer)))),
+        Ok(page) => super::shown(document(exposer, "Runs", &list(&page, &filter, wall(exposer)))),
         Err(why) => runs::incomplete(&why),
     }
 }
@@ -31,7 +31,7 @@ pub(in crate::expose) async fn run(exposer: &Exposer, parts: &Parts, query: &Que
         Ok(found) if found.is_empty() => respond::missing("run", "No pipeline has a run of that id, or it was forgotten."),
         Ok(found) => {
             let body: String = found.iter().map(|run| one(run, wall(exposer))).collect();
-            super::page(document(exposer, &format!("Run {id}"), &body))
+            super::shown(document(exposer, &format!("Run {id}"), &body))
         }
         Err(why) => runs::incomplete(&why),
     }
@@ -40,7 +40,7 @@ pub(in crate::expose) async fn run(exposer: &Exposer, parts: &Parts, query: &Que
 /// `GET /pipelines`.
 pub(in crate::expose) async fn pipelines(exposer: &Exposer, parts: &Parts) -> Response<BoxBody> {
     match runs::find_pipelines(exposer, parts).await {
-        Ok(found) => super::page(document(exposer, "Pipelines", &all_pipelines(&found))),
+        Ok(found) => super::shown(document(exposer, "Pipelines", &all_pipelines(&found))),
         Err(why) => runs::incomplete(&why),
     }
 }
