@@ -49,7 +49,7 @@ impl Record {
 }
 
 /// Offsets grow by this, so that a test can put records in between.
-pub const STRIDE: i64 = 16;
+pub const STRIDE: i64 = 4096;
 
 /// Small, and the same everywhere: xorshift64*.
 #[derive(Debug, Clone)]
