@@ -250,7 +250,24 @@ pub(crate) enum CheckCommand {
     },
     /// Proves on a live cluster what the ownership protocol assumes.
     Kafka(CheckKafkaArgs),
+    /// Reads a directory of templates, runs their cases and prints the catalogue of metrics.
+    ///
+    /// A case is DIR/cases/NAME/in.jsonl, the events, and out.prom, what a scrape shows of them.
+    Templates(CheckTemplatesArgs),
 }
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct CheckTemplatesArgs {
+    /// The directory: its *.yaml files and its cases.
+    pub(crate) dir: PathBuf,
+    /// Rewrites the out.prom of every case that differs.
+    #[arg(long)]
+    pub(crate) update: bool,
+    /// How the catalogue is printed.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = CatalogueFormat::Markdown)]
+    pub(crate) catalogue: CatalogueFormat,
+}
+
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct CheckKafkaArgs {

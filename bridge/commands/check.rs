@@ -1,4 +1,6 @@
-//! `kafka2prom check config|kafka`
+//! `kafka2prom check config|kafka|templates`
+mod templates;
+
 use std::path::Path;
 
 use k2p_runtime::config::Reader;
@@ -16,6 +18,7 @@ pub(crate) fn run(command: &CheckCommand) -> Done {
             Ok(())
         }
         CheckCommand::Kafka(args) => kafka(args),
+        CheckCommand::Templates(args) => templates::run(args),
     }
 }
 

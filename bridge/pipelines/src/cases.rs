@@ -4,6 +4,7 @@
 //! `{"k2p_fact": "attempt_ended", "pipeline_id": "daily", "status": "SUCCEEDED"}`, which no
 //! producer can send. Its output is the exposition of all subjects (text 0.0.4), followed by
 //! comments that say what was refused and what was lost: nothing is dropped silently.
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -131,4 +132,19 @@ fn origin(series: &Series, subject: &Subject) -> Origin {
         stamp: false,
         last_refusal: None,
     }
+}
+
+/// The lines that only one of two outputs has: `- expected`, then `+ given`.
+pub fn difference(expected: &str, given: &str) -> Vec<String> {
+    let only = |here: &str, there: &str, sign: char| {
+        let known: HashSet<&str> = there.lines().collect();
+        let lines = here.lines().filter(|line| !known.contains(line));
+        lines.map(|line| format!("{sign} {line}")).collect::<Vec<_>>()
+    };
+    let mut lines = only(expected, given, '-');
+    lines.extend(only(given, expected, '+'));
+    if lines.is_empty() && expected != given {
+        lines.push("! the same lines in another order or number".to_owned());
+    }
+    lines
 }
