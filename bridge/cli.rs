@@ -92,6 +92,14 @@ pub(crate) enum Command {
     ///
     /// Example: kafka2prom explain 'cluster="acme",job="spark"' jvm_threads
     Explain(ExplainArgs),
+    /// Prints a job's log from the log store, one JSON object a line.
+    ///
+    /// It reads the directory itself, as a bridge does, and needs no running bridge. Each line
+    /// is the event, with k2p_at (Unix nanoseconds), k2p_level and k2p_source before its own
+    /// fields. Exit code 1 if the store has nothing of the job.
+    ///
+    /// Example: kafka2prom logs run-42 --since 2026-11-21T08:00:00Z --level warn
+    Logs(LogsArgs),
     /// Prints the catalogue of the program's own metrics.
     ///
     /// Example: kafka2prom metrics --format json
@@ -353,6 +361,27 @@ pub(crate) enum ExplainOutput {
     Report,
     /// The bridge's answer as it is.
     Json,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LogsArgs {
+    /// The id of the job or run.
+    pub(crate) job: String,
+    /// Where the log store lies.
+    #[arg(long = "logs.dir", value_name = "DIR", default_value = "/var/lib/kafka2prom/logs")]
+    pub(crate) dir: PathBuf,
+    /// Nothing before this: RFC 3339, or Unix time in s, ms, us or ns.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// This level and graver ones: trace, debug, info, warn, error, fatal.
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) level: Option<String>,
+    /// At most so many entries, then an end [default: all].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) limit: Option<u64>,
+    /// Goes on with what comes, until Ctrl-C.
+    #[arg(long)]
+    pub(crate) follow: bool,
 }
 
 #[derive(Debug, Clone, Args)]

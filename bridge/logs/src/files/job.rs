@@ -124,8 +124,8 @@ impl JobFile {
 
     /// Whether the lines that were not synced are there and whole.
     fn is_whole(&self) -> io::Result<bool> {
-        let known = self.index.state.len;
-        let mut state = State { len: self.index.state.synced, ..self.index.state.clone() };
+        let (known, synced) = (self.index.state.len, self.index.state.synced);
+        let mut state = State { len: synced, open_start: synced, ..self.index.state.clone() };
         self.scan_lines(&mut state)?;
         Ok(state.len >= known)
     }

@@ -12,7 +12,7 @@ use crate::store::{Maintained, StoreConfig};
 
 const DAY_NANOS: i64 = 86_400_000_000_000;
 
-/// A closed day's file that nobody wrote for this long is packed.
+/// A day is packed this long after its end, when what was on its way has come.
 const QUIET: i64 = 3_600_000_000_000;
 
 struct Found {
@@ -32,6 +32,7 @@ pub(super) fn run(
     done: &mut Maintained,
 ) -> io::Result<()> {
     let today = now.div_euclid(DAY_NANOS);
+    let closed = (now - QUIET).div_euclid(DAY_NANOS);
     let oldest = (now - config.retention).div_euclid(DAY_NANOS);
     let mut kept = Vec::new();
     for found in list(dir)? {
@@ -45,7 +46,7 @@ pub(super) fn run(
         }
     }
     for found in &mut kept {
-        if config.compress && found.plain && found.day < today && found.modified < now - QUIET {
+        if config.compress && found.plain && found.day < closed {
             let saved = open(&found.paths, disk)?.pack()?;
             found.bytes = found.bytes.saturating_sub(saved);
             done.packed += 1;

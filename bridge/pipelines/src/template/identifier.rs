@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 pub enum Identifier {
     /// Holds a UUID.
     Uuid,
-    /// Holds 16 or more hexadecimal digits in a row, or 8 with both letters and digits.
+    /// A word of 16 or more hexadecimal digits, or of 8 with both letters and digits.
     Hex,
     /// Holds 8 or more decimal digits in a row: an id, a time, a date.
     Number,
-    /// Holds 20 or more letters and digits in a row, at least 4 of them digits (ULID, KSUID, …).
+    /// A word of 20 or more letters and digits, at least 4 of them digits (ULID, KSUID, …).
     Token,
     /// A path or URL: begins with `/`, `./`, `~/`, holds `://`, a backslash or two slashes.
     Path,
@@ -94,12 +94,12 @@ fn longest_hex(bytes: &[u8]) -> usize {
 /// A run of letters and digits.
 fn word(word: &[u8]) -> Option<Identifier> {
     let digits = word.iter().filter(|b| b.is_ascii_digit()).count();
+    let hex = word.iter().all(u8::is_ascii_hexdigit) && digits < word.len();
+    if hex && (word.len() >= 16 || word.len() >= 8 && digits > 0) {
+        return Some(Identifier::Hex);
+    }
     if word.split(|b| !b.is_ascii_digit()).any(|run| run.len() >= 8) {
         return Some(Identifier::Number);
-    }
-    let hex = word.iter().all(u8::is_ascii_hexdigit);
-    if hex && (word.len() >= 16 || word.len() >= 8 && digits > 0 && digits < word.len()) {
-        return Some(Identifier::Hex);
     }
     (word.len() >= 20 && digits >= 4).then_some(Identifier::Token)
 }

@@ -2,6 +2,8 @@
 //! retries, some without start or end; sent twice, out of order, cut, miskeyed. The same
 //! seed gives the same stream.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
+pub mod bed;
+
 use std::collections::VecDeque;
 
 use k2p_core::envelope::RawRecord;
@@ -47,7 +49,7 @@ impl Record {
 }
 
 /// Offsets grow by this, so that a test can put records in between.
-pub const STRIDE: i64 = 16;
+pub const STRIDE: i64 = 4096;
 
 /// Small, and the same everywhere: xorshift64*.
 #[derive(Debug, Clone)]
@@ -159,7 +161,8 @@ impl Maker {
             let end = self.steps(&name, &run_id, owner, start, &mut lines);
             let last = retry == retries;
             if !(last && self.dice.one_in(8)) {
-                let status = if last { self.dice.of(&["SUCCEEDED", "SUCCEEDED", "FAILED", "PARTIAL"]) } else { "FAILED" };
+                let status =
+                    if last { self.dice.of(&["SUCCEEDED", "SUCCEEDED", "FAILED", "PARTIAL"]) } else { "FAILED" };
                 let end_time = self.time(end);
                 let start_time = if self.dice.one_in(2) { format!(r#","start_ts":{start}"#) } else { String::new() };
                 let line = format!(r#"{{{head},"status":"{status}","end_ts":{end_time}{start_time}}}"#);
