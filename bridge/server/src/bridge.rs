@@ -14,6 +14,7 @@ use k2p_runtime::metrics::{MetricsError, RuntimeMetrics};
 use k2p_runtime::shutdown::Shutdown;
 use arc_swap::ArcSwap;
 use k2p_logs::mask::{MaskConfig, Maskers};
+use k2p_logs::{LogMetrics, LogReader, LogStore, ReadConfig, StoreConfig};
 use k2p_pipelines::runs::RunLimits;
 use k2p_pipelines::state::EventConfig;
 use k2p_pipelines::template::TemplateSet;
@@ -22,8 +23,8 @@ use tokio::net::TcpListener;
 
 use crate::config::{Config, Web};
 use crate::append::Appender;
-use crate::consume::{self, ConsumeError, Switches, TopicKind};
-use crate::expose::{BuildInfo, EventSink, ExposeConfig, Exposer, Hook, Hooks, State, TopicInfo};
+use crate::consume::{self, ConsumeError, LogSink, Switches, TopicKind};
+use crate::expose::{BuildInfo, EventSink, ExposeConfig, JobLogs, Exposer, Hook, Hooks, State, TopicInfo};
 use crate::live::LivePartitions;
 use crate::templates;
 use crate::metrics::{Clocks, ServerMetrics};
@@ -39,6 +40,8 @@ const LAST_SCRAPES: Duration = Duration::from_secs(3);
 const CLOSE: Duration = Duration::from_secs(10);
 /// How soon it is seen that consuming ended by itself.
 const FAILED: Duration = Duration::from_millis(200);
+/// How often the log store is kept in bounds.
+const HOUSEKEEPING: Duration = Duration::from_secs(60);
 /// How often a drain looks whether it is done.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -54,6 +57,9 @@ pub enum BridgeError {
     /// A metric is registered twice: a mistake of the program.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
+    /// The log store cannot be used.
+    #[error("{0}")]
+    Logs(String),
     /// Masking rules that cannot be used.
     #[error("{0}")]
     Masking(String),
@@ -100,6 +106,10 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
     let log = KafkaLog::new("bridge", &setup.runtime);
     // Two switches: a drain leaves the group, and the process goes on.
     let switches = Switches { leave: Shutdown::new(), end: Shutdown::new() };
+    let maskers = Arc::new(
+        Maskers::new(&MaskConfig::default(), &BTreeMap::new(), None).map_err(|e| BridgeError::Masking(e.to_string()))?,
+    );
+    let logs = log_store(&config, &setup.registry, &maskers)?;
     let healthy = Arc::new(AtomicBool::new(true));
     let set = templates::load(config.pipelines.templates.as_deref()).map_err(BridgeError::Templates)?;
     let templates = Arc::new(ArcSwap::from_pointee(set));
@@ -111,7 +121,7 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
             rewind: config.rewind,
             identity: Identity { incarnation: incarnation(), peer: advertise.as_str().into() },
             deadletter: config.deadletter.clone(),
-            replay: replay(&config, templates.clone()),
+            replay: replay(&config, templates.clone(), logs.as_ref().map(|l| l.sink.clone())),
         },
         &live,
         &metrics,
@@ -125,10 +135,10 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
             }
         },
     )?;
+    if let Some(logs) = &logs {
+        keep_house(logs.sink.store.clone(), switches.end.clone());
+    }
     let in_flight = metrics.scrapes_in_flight.clone();
-    let maskers = Arc::new(
-        Maskers::new(&MaskConfig::default(), &BTreeMap::new(), None).map_err(|e| BridgeError::Masking(e.to_string()))?,
-    );
     let events = event_sink(&config, &log)?;
     let state = Arc::new(State {
         live: live.clone(),
@@ -145,7 +155,8 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
             kafka_up: Arc::new(move || log.is_up()),
         },
         events,
-        maskers: maskers.clone(),
+        maskers,
+        logs: logs.as_ref().map(|l| JobLogs { reader: l.reader.clone(), shared: l.shared }),
     });
     let exposer = Exposer::new(expose_config(&config, advertise.clone()), state);
     let answer = service(move |request| exposer.clone().handle(request));
@@ -209,7 +220,7 @@ fn expose_config(config: &Config, advertise: String) -> ExposeConfig {
 }
 
 /// What topics of events need.
-fn replay(config: &Config, templates: Arc<ArcSwap<TemplateSet>>) -> consume::ReplayConfig {
+fn replay(config: &Config, templates: Arc<ArcSwap<TemplateSet>>, logs: Option<LogSink>) -> consume::ReplayConfig {
     let (pipelines, default) = (&config.pipelines, EventConfig::default());
     let runs = &pipelines.runs;
     let of = |topic: &consume::Topic| {
@@ -229,7 +240,41 @@ fn replay(config: &Config, templates: Arc<ArcSwap<TemplateSet>>) -> consume::Rep
         pace: pipelines.pace,
         templates,
         events: config.topics.iter().filter(|t| t.kind == TopicKind::Events).map(of).collect(),
+        logs,
     }
+}
+
+/// The log store, opened.
+struct Logs {
+    sink: LogSink,
+    reader: LogReader,
+    shared: bool,
+}
+
+fn log_store(config: &Config, registry: &Registry, maskers: &Arc<Maskers>) -> Result<Option<Logs>, BridgeError> {
+    let Some(wanted) = &config.pipelines.logs else { return Ok(None) };
+    let metrics = LogMetrics::new(registry)?;
+    let store = StoreConfig {
+        retention: i64::try_from(wanted.retention.as_nanos()).unwrap_or(i64::MAX),
+        max_bytes: wanted.max_bytes,
+        job_bytes: wanted.job_bytes,
+        ..StoreConfig::default()
+    };
+    let store = LogStore::open(&wanted.dir, store, metrics.clone()).map_err(|e| BridgeError::Logs(e.to_string()))?;
+    let reader = LogReader::open(&wanted.dir, ReadConfig::default(), metrics.clone());
+    let sink = LogSink { store: Arc::new(store), maskers: maskers.clone(), metrics };
+    Ok(Some(Logs { sink, reader, shared: wanted.shared }))
+}
+
+/// Age, size and compression of the store, now and then.
+fn keep_house(store: Arc<LogStore>, end: Shutdown) {
+    tokio::task::spawn_blocking(move || {
+        while !end.wait_timeout(HOUSEKEEPING) {
+            if let Err(error) = store.maintain(unix_ms().saturating_mul(1_000_000)) {
+                tracing::warn!(%error, "the log store is not kept in bounds");
+            }
+        }
+    });
 }
 
 /// A producer of its own: many posts must not fill the queue of the judgements.

@@ -16,7 +16,7 @@ use k2p_runtime::kafka::{KafkaConfig, KafkaConfigError, KafkaTimings, Subject};
 use crate::consume::{Topic, TopicKind};
 use crate::expose::RouteMode;
 use crate::live::Policy;
-pub use pipelines::{DEFAULT_STATE, Pipelines, Runs};
+pub use pipelines::{DEFAULT_STATE, Logs, Pipelines, Runs};
 
 mod pipelines;
 #[cfg(test)]

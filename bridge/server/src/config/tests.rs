@@ -40,9 +40,9 @@ fn the_annotated_defaults_are_the_defaults() {
 /// A key that the reader knows and the reference does not show would be found by nobody.
 #[test]
 fn every_key_is_in_the_reference() {
-    let sections = ["kafka", "topics", "limits", "ownership", "state", "templates", "runs", "web"];
+    let sections = ["kafka", "topics", "limits", "ownership", "state", "templates", "runs", "logs", "web"];
     let text = "unknown: 1\nkafka: {unknown: 1}\ntopics: [{unknown: 1, limits: {unknown: 1}}]\n\
-                ownership: {unknown: 1}\nstate: {unknown: 1}\ntemplates: {unknown: 1}\nruns: {unknown: 1}\nweb: {unknown: 1}\n";
+                ownership: {unknown: 1}\nstate: {unknown: 1}\ntemplates: {unknown: 1}\nruns: {unknown: 1}\nlogs: {unknown: 1}\nweb: {unknown: 1}\n";
     let (_, faults) = read_text(text, &Flags::default());
     let known: Vec<&str> = faults.iter().filter_map(|f| Some(f.split_once("known here: ")?.1)).collect();
     // And the top level.

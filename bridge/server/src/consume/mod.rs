@@ -41,6 +41,7 @@ use worker::WorkerFactory;
 /// longer than that.
 const POLL: Duration = Duration::from_millis(20);
 pub use replay::SnapshotPace;
+pub use replay::logs::LogSink;
 pub(crate) use replay::snapshots::RESULTS as SNAPSHOT_RESULTS;
 
 /// An orderly leave takes 150-300 ms (kafka.md); past this the process ends anyway and
@@ -83,7 +84,7 @@ impl TopicKind {
 }
 
 /// What consuming needs to know.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Config {
     /// Brokers, group and properties.
     pub kafka: KafkaConfig,
@@ -102,7 +103,7 @@ pub struct Config {
 }
 
 /// What replayed topics need; unused where there is none.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ReplayConfig {
     /// The state topic.
     pub state: Arc<str>,
@@ -112,6 +113,8 @@ pub struct ReplayConfig {
     pub templates: Arc<ArcSwap<TemplateSet>>,
     /// Of each topic of events.
     pub events: Vec<Arc<EventConfig>>,
+    /// The log store; `None`: no logs are kept.
+    pub logs: Option<LogSink>,
 }
 
 /// Why consuming cannot start or cannot go on.

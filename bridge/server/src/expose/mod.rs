@@ -10,6 +10,7 @@ mod deadline;
 mod events;
 mod explain;
 mod forward;
+mod jobs;
 mod list;
 mod manage;
 mod origin;
@@ -48,6 +49,7 @@ use crate::live::LivePartitions;
 use crate::metrics::{Clocks, ServerMetrics};
 use deadline::Deadline;
 pub use events::EventSink;
+pub use jobs::JobLogs;
 use peers::Peers;
 use route::{Route, RouteError};
 
@@ -184,6 +186,8 @@ pub struct State {
     pub hooks: Hooks,
     /// What is masked before it is shown.
     pub maskers: Arc<Maskers>,
+    /// The logs of jobs; `None`: no store is configured.
+    pub logs: Option<JobLogs>,
     /// Where posted events go; `None`: no topic of events is consumed.
     pub events: Option<EventSink>,
 }
@@ -296,6 +300,7 @@ impl Exposer {
             Route::RunsPage => page::runs::runs(self, parts, &query).await,
             Route::RunPage(id) => page::runs::run(self, parts, &query, &id).await,
             Route::PipelinesPage => page::runs::pipelines(self, parts).await,
+            Route::Jobs(job) => jobs::answer(self, &query, job).await,
             Route::PostEvents => not_allowed(&Route::PostEvents),
             Route::Page => page::answer(self, &query),
             Route::Style => page::style(),

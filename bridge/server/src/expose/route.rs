@@ -1,6 +1,7 @@
 //! From a path to what is asked for: a pure function over a closed set of routes.
 use k2p_runtime::http::decode_path_segment;
 
+use super::jobs::Job;
 use super::runs::Internal;
 
 /// What a request asks for.
@@ -42,6 +43,8 @@ pub(crate) enum Route {
     RunPage(String),
     /// The page of pipelines.
     PipelinesPage,
+    /// JSON: jobs and their logs.
+    Jobs(Job),
     /// Takes events.
     PostEvents,
     /// Switches a topic's policy.
@@ -84,6 +87,8 @@ impl Route {
         match segments.as_slice() {
             ["origins", key, "metrics"] if !key.is_empty() => Ok(Route::Origin(decode(key)?)),
             ["api", "v1", "runs", id] if !id.is_empty() => Ok(Route::Run(decode(id)?)),
+            ["api", "v1", "jobs", id, "logs"] if !id.is_empty() => Ok(Route::Jobs(Job::Logs(decode(id)?))),
+            ["api", "v1", "jobs", id, "metrics"] if !id.is_empty() => Ok(Route::Jobs(Job::Metrics(decode(id)?))),
             ["runs", id] if !id.is_empty() => Ok(Route::RunPage(decode(id)?)),
             ["partitions", topic, partition, "metrics"] if !topic.is_empty() => {
                 Ok(Route::Partition(decode(topic)?, number(partition)?))
@@ -143,6 +148,7 @@ fn fixed(path: &str) -> Option<Route> {
         "/api/v1/pipelines" => Route::Pipelines,
         "/runs" => Route::RunsPage,
         "/pipelines" => Route::PipelinesPage,
+        "/api/v1/jobs" => Route::Jobs(Job::All),
         "/api/v1/events" => Route::PostEvents,
         "/api/v1/admin/policy" => Route::AdminPolicy,
         "/-/healthy" => Route::Healthy,

@@ -12,6 +12,7 @@ use k2p_pipelines::template::TemplateSet;
 use k2p_runtime::clock::{mono_ms, unix_ms};
 
 use super::begin::of_state;
+use super::logs::{LogSink, PartitionLog};
 use super::statelog::StateLog;
 use super::{Due, Kind, Replayed, blocked};
 use crate::live::{BlockReason, Blocked, LivePartition, Refusal};
@@ -77,13 +78,17 @@ pub(crate) struct Events {
     pub(crate) config: Arc<EventConfig>,
     pub(crate) templates: Arc<Templates>,
     pub(crate) metrics: ServerMetrics,
+    /// `None`: no logs are kept.
+    pub(crate) logs: Option<LogSink>,
 }
 
 impl Events {
-    fn replayed(&self, state: EventState) -> Box<dyn Replayed> {
+    fn replayed(&self, partition: i32, state: EventState) -> Box<dyn Replayed> {
+        let topic = &self.config.topic;
+        let logs = self.logs.as_ref().map(|sink| PartitionLog::new(sink.clone(), topic.clone(), partition));
         let counters = Counters::new(&self.config.topic, &self.metrics);
         let templates = self.templates.clone();
-        Box::new(EventsOf { state, templates, counters, issued: Issued::default(), changed: UnixMs::MIN / 2 })
+        Box::new(EventsOf { state, logs, templates, counters, issued: Issued::default(), changed: UnixMs::MIN / 2 })
     }
 }
 
@@ -101,13 +106,13 @@ impl Kind for Events {
 
     fn fresh(&self, tp: &Tp, _: i64, with: &str) -> Result<Box<dyn Replayed>, Blocked> {
         let templates = self.templates.get(with).ok_or_else(|| lacking(with))?;
-        Ok(self.replayed(EventState::new(self.config.clone(), tp.partition, templates)))
+        Ok(self.replayed(tp.partition, EventState::new(self.config.clone(), tp.partition, templates)))
     }
 
     fn restore(&self, tp: &Tp, bytes: &[u8]) -> Result<Option<Box<dyn Replayed>>, Blocked> {
         let library = |hash: &str| self.templates.get(hash);
         match EventState::restore(bytes, self.config.clone(), tp.partition, &library) {
-            Ok(state) => Ok(Some(self.replayed(state))),
+            Ok(state) => Ok(Some(self.replayed(tp.partition, state))),
             Err(SnapshotError::NeedsTemplates(hash)) => Err(lacking(&hash)),
             Err(error) => {
                 tracing::error!(topic = %tp.topic, partition = tp.partition, %error, "snapshot");
@@ -166,6 +171,7 @@ impl Counters {
 /// One partition.
 struct EventsOf {
     state: EventState,
+    logs: Option<PartitionLog>,
     templates: Arc<Templates>,
     counters: Counters,
     issued: Issued,
@@ -179,10 +185,16 @@ impl Replayed for EventsOf {
         let library = |hash: &str| templates.get(hash);
         let applied = self.state.apply(record, &library).map_err(|needs: NeedsTemplates| lacking(&needs.hash))?;
         self.counters.count(&applied);
+        if let Some(logs) = &mut self.logs {
+            logs.take(record, &applied);
+        }
         Ok(refusals(record, &applied))
     }
 
     fn publish(&mut self, live: &LivePartition) {
+        if let Some(logs) = &mut self.logs {
+            logs.flush();
+        }
         live.view.store(self.state.publish(mono_ms()));
         live.replay.set_runs(self.state.runs());
     }
@@ -201,7 +213,10 @@ impl Replayed for EventsOf {
         due
     }
 
-    fn snapshot(&self) -> Vec<u8> {
+    fn snapshot(&mut self) -> Vec<u8> {
+        if let Some(logs) = &mut self.logs {
+            logs.sync();
+        }
         self.state.snapshot()
     }
 }

@@ -4,6 +4,7 @@
 //! partition is begun, replayed, snapshotted and handed over is here and knows nothing
 //! of it.
 //!
+//! - [`logs`]: what records leave in the log store.
 //! - [`plan`]: where to begin, a pure decision.
 //! - [`statelog`]: the state topic, followed and indexed.
 //! - [`begin`]: a worker's way from the assignment to its first record.
@@ -12,6 +13,7 @@
 //! - [`snapshots`]: writing, reading back, naming, clearing away.
 pub(crate) mod begin;
 pub(crate) mod events;
+pub(crate) mod logs;
 pub(crate) mod plan;
 pub(crate) mod snapshots;
 pub(crate) mod statelog;
@@ -70,7 +72,7 @@ pub(crate) trait Replayed: Send {
     fn due(&mut self, now: UnixMs) -> Vec<Due>;
 
     /// The whole state, compressed.
-    fn snapshot(&self) -> Vec<u8>;
+    fn snapshot(&mut self) -> Vec<u8>;
 }
 
 /// A record that the live owner appends to the partition that it judged.
@@ -144,7 +146,12 @@ pub(in crate::consume) fn start(
     let mut kinds: BTreeMap<Arc<str>, Arc<dyn Kind>> = BTreeMap::new();
     for topic in &wanted.events {
         let kind =
-            events::Events { config: topic.clone(), templates: templates.clone(), metrics: metrics.clone() };
+            events::Events {
+            config: topic.clone(),
+            templates: templates.clone(),
+            metrics: metrics.clone(),
+            logs: wanted.logs.clone(),
+        };
         kinds.insert(topic.topic.clone(), Arc::new(kind));
     }
     let shared = ReplayShared {
