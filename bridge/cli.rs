@@ -92,6 +92,14 @@ pub(crate) enum Command {
     ///
     /// Example: kafka2prom explain 'cluster="acme",job="spark"' jvm_threads
     Explain(ExplainArgs),
+    /// Prints a job's log from the log store, one JSON object a line.
+    ///
+    /// It reads the directory itself, as a bridge does, and needs no running bridge. Each line
+    /// is the event, with k2p_at (Unix nanoseconds), k2p_level and k2p_source before its own
+    /// fields. Exit code 1 if the store has nothing of the job.
+    ///
+    /// Example: kafka2prom logs run-42 --since 2026-11-21T08:00:00Z --level warn
+    Logs(LogsArgs),
     /// Prints the catalogue of the program's own metrics.
     ///
     /// Example: kafka2prom metrics --format json
@@ -128,7 +136,7 @@ pub(crate) struct ServeArgs {
     #[arg(long = "kafka.group", value_name = "GROUP", help_heading = "Kafka")]
     pub(crate) group: Option<String>,
     /// A topic to consume; repeatable. With it the topics of the file do not count.
-    #[arg(long = "kafka.topic", value_name = "NAME[:metrics]", help_heading = "Kafka")]
+    #[arg(long = "kafka.topic", value_name = "NAME[:metrics|events]", help_heading = "Kafka")]
     pub(crate) topics: Vec<String>,
     /// Where to listen; `:PORT` is every address, port 0 lets the system choose [default: :9527].
     #[arg(long = "web.listen-address", value_name = "HOST:PORT", help_heading = "Web")]
@@ -218,18 +226,35 @@ pub(crate) struct TopicsArgs {
     /// The topic of dumps.
     #[arg(long = "kafka.topic", value_name = "NAME", default_value = "k2p.metrics", help_heading = "Kafka")]
     pub(crate) topic: String,
+    /// The topic of events (runs, logs, lineage); empty for none.
+    #[arg(long, value_name = "NAME", default_value = "k2p.events")]
+    pub(crate) events: String,
     /// The dead-letter topic; empty for none.
     #[arg(long, value_name = "NAME", default_value = "k2p.deadletter")]
     pub(crate) deadletter: String,
     /// The topic of snapshots and catalogues; empty for none.
     #[arg(long, value_name = "NAME", default_value = "k2p.state")]
     pub(crate) state: String,
-    /// Partitions of the topic of dumps: at least as many as bridges will ever share them.
+    /// Partitions of the topics of dumps and of events: at least as many as bridges will ever
+    /// share them. That of events can never get more.
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub(crate) partitions: i32,
     /// Replicas of each partition; 0 takes the cluster's default.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) replicas: i32,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AcceptLossArgs {
+    /// The topic of events.
+    pub(crate) topic: String,
+    /// The partition.
+    pub(crate) partition: i32,
+    #[command(flatten)]
+    pub(crate) kafka: KafkaArgs,
+    /// The topic of snapshots.
+    #[arg(long, value_name = "NAME", default_value = "k2p.state")]
+    pub(crate) state: String,
 }
 
 #[derive(Debug, Subcommand)]
@@ -238,6 +263,13 @@ pub(crate) enum TopicsCommand {
     Create(TopicsArgs),
     /// Checks partitions, replication, retention and clean-up of existing topics.
     Check(TopicsArgs),
+    /// Goes on with a partition of events whose records are gone before a snapshot stood for
+    /// them: what they would have counted is lost.
+    ///
+    /// Refused where nothing is missing. The bridges see it within a second.
+    ///
+    /// Example: kafka2prom topics accept-loss k2p.events 3 --kafka.brokers kafka:9092
+    AcceptLoss(AcceptLossArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -250,6 +282,22 @@ pub(crate) enum CheckCommand {
     },
     /// Proves on a live cluster what the ownership protocol assumes.
     Kafka(CheckKafkaArgs),
+    /// Reads a directory of templates, runs their cases and prints the catalogue of metrics.
+    ///
+    /// A case is DIR/cases/NAME/in.jsonl, the events, and out.prom, what a scrape shows of them.
+    Templates(CheckTemplatesArgs),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct CheckTemplatesArgs {
+    /// The directory: its *.yaml files and its cases.
+    pub(crate) dir: PathBuf,
+    /// Rewrites the out.prom of every case that differs.
+    #[arg(long)]
+    pub(crate) update: bool,
+    /// How the catalogue is printed.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = CatalogueFormat::Markdown)]
+    pub(crate) catalogue: CatalogueFormat,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -312,6 +360,27 @@ pub(crate) enum ExplainOutput {
     Report,
     /// The bridge's answer as it is.
     Json,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LogsArgs {
+    /// The id of the job or run.
+    pub(crate) job: String,
+    /// Where the log store lies.
+    #[arg(long = "logs.dir", value_name = "DIR", default_value = "/var/lib/kafka2prom/logs")]
+    pub(crate) dir: PathBuf,
+    /// Nothing before this: RFC 3339, or Unix time in s, ms, us or ns.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// This level and graver ones: trace, debug, info, warn, error, fatal.
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) level: Option<String>,
+    /// At most so many entries, then an end [default: all].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) limit: Option<u64>,
+    /// Goes on with what comes, until Ctrl-C.
+    #[arg(long)]
+    pub(crate) follow: bool,
 }
 
 #[derive(Debug, Clone, Args)]

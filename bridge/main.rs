@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         Command::Check(command) => commands::check::run(&command),
         Command::Decode(args) => commands::decode::run(&args),
         Command::Explain(args) => commands::explain::run(&args),
+        Command::Logs(args) => commands::logs::run(&args),
         Command::Metrics(args) => commands::metrics::run(&args),
         Command::Completions { shell } => commands::completions::run(shell),
     };

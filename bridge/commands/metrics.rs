@@ -6,7 +6,12 @@ use crate::cli::{CatalogueFormat, MetricsArgs};
 
 /// Every metric of the program.
 pub(crate) fn catalogue() -> Catalogue {
-    Catalogue(vec![RUNTIME_METRICS, k2p_server::metrics::SERVER_METRICS, k2p_agent::AGENT_METRICS])
+    Catalogue(vec![
+        RUNTIME_METRICS,
+        k2p_server::metrics::SERVER_METRICS,
+        k2p_agent::AGENT_METRICS,
+        k2p_logs::LOG_METRICS,
+    ])
 }
 
 pub(crate) fn run(args: &MetricsArgs) -> Done {

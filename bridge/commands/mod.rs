@@ -6,6 +6,7 @@ pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod decode;
 pub(crate) mod explain;
+pub(crate) mod logs;
 pub(crate) mod metrics;
 pub(crate) mod process;
 pub(crate) mod serve;

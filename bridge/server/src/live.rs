@@ -26,6 +26,10 @@ use k2p_core::view::PartitionView;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+mod replay;
+
+pub use replay::{BlockReason, Blocked, ReplayStatus};
+
 /// What a partition does when records come faster than they are applied (design §3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -114,6 +118,8 @@ pub struct LivePartition {
     pub queue_capacity: u64,
     /// When the wait for an earlier owner's lease ends; 0: no wait.
     pub wait_until: AtomicI64,
+    /// Of a replayed topic: why it stands still, its snapshots.
+    pub replay: ReplayStatus,
     lease_until: Arc<AtomicI64>,
     /// Odd: live. Each switch adds one, so that a reader sees a change between two looks.
     liveness: AtomicU64,
@@ -141,7 +147,7 @@ impl LivePartition {
 
     /// Whether a scrape may see this partition at `now`: live, and the lease runs.
     pub fn may_expose(&self, now: MonoMs) -> bool {
-        self.live() && self.lease_remaining(now) > 0
+        self.live() && self.lease_remaining(now) > 0 && self.replay.blocked().is_none()
     }
 
     /// Milliseconds left of the lease at `now`; negative once it has lapsed.
@@ -325,6 +331,7 @@ impl LivePartitions {
             queue_bytes: AtomicU64::new(0),
             queue_capacity,
             wait_until: AtomicI64::new(0),
+            replay: ReplayStatus::default(),
             lease_until,
             liveness: AtomicU64::new(0),
             state: AtomicU8::new(State::Assigned as u8),

@@ -30,6 +30,16 @@ pub(super) struct Owned {
     pub(super) topic_id: Arc<str>,
 }
 
+impl Owned {
+    /// A replayed partition that can be scraped, or could be a moment ago, is to write a
+    /// snapshot before it goes.
+    pub(super) fn want_snapshot(&self) {
+        if self.live.replay.is_replayed() && self.live.state() == State::Live {
+            self.worker.snapshot_soon();
+        }
+    }
+}
+
 /// See the module's documentation.
 pub(super) struct Owner {
     pub(super) machine: Machine,
@@ -115,7 +125,13 @@ impl Owner {
     }
 
     fn commit(&mut self, commit: &Commit) -> Vec<Action> {
-        let list = ffi::commit_list(commit);
+        let mut commit = commit.clone();
+        for entry in &mut commit.entries {
+            if let Some(part) = self.parts.get(&entry.tp) {
+                entry.marker.snapshot = part.live.replay.snapshot().as_str().into();
+            }
+        }
+        let list = ffi::commit_list(&commit);
         let sent = match &self.commits {
             Some(queue) => queue.send(&list, commit.seq),
             None => Err(RDKafkaErrorCode::NoOffset),
@@ -232,6 +248,16 @@ impl Owner {
                 part.live.queue_bytes.store(stats.fetchq_size, Ordering::Relaxed);
             }
         }
+    }
+
+    /// True when no worker of these has still to write the snapshot that it was asked for.
+    pub(super) fn is_settled(&self, tps: &[Tp]) -> bool {
+        tps.iter().filter_map(|tp| self.parts.get(tp)).all(|part| part.worker.is_settled())
+    }
+
+    /// [`Owner::is_settled`] of all.
+    pub(super) fn all_settled(&self) -> bool {
+        self.parts.values().all(|part| part.worker.is_settled())
     }
 
     /// True when nothing is owned and every worker has ended but those of partitions that

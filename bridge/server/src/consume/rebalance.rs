@@ -51,7 +51,10 @@ pub(super) fn assign(owner: &mut Owner, consumer: &Arc<GroupConsumer>, list: &To
             .iter()
             .map(|tp| (tp.clone(), all.get(tp).cloned().flatten().unwrap_or_else(Found::unreadable)))
             .collect();
-        let starts = owner.side.start_offsets(&markers);
+        let (replayed, by_marker): (Vec<_>, Vec<_>) =
+            markers.iter().cloned().partition(|(tp, _)| owner.workers.is_replayed(&tp.topic));
+        let mut starts = owner.side.start_offsets(&by_marker);
+        starts.extend(replayed.into_iter().map(|(tp, _)| (tp, Start::Later)));
         for (tp, found) in markers {
             let start = starts.get(&tp).copied().unwrap_or(Start::Beginning);
             if let Some(assignment) = take(owner, consumer, &tp, found, start, arrived) {
@@ -114,7 +117,7 @@ fn take(
     // Lost before, and still shown: that ends now.
     owner.let_go(tp);
     let predecessor = owner.retired.remove(tp);
-    let worker = owner.workers.spawn(tp, live.clone(), queue, first, predecessor);
+    let worker = owner.workers.spawn(tp, live.clone(), queue, first, &found, predecessor);
     let handover = Handover::begin(&found, now);
     let topic_id = owner.side.topic_id(&tp.topic);
     owner.parts.insert(tp.clone(), Owned { live, lease, worker, handover, topic_id: topic_id.clone() });
@@ -137,6 +140,7 @@ pub(super) fn revoke(owner: &mut Owner, consumer: &Arc<GroupConsumer>, list: &To
     for tp in tps.iter().filter(|_| !lost) {
         if let Some(part) = owner.parts.get(tp) {
             part.live.set_live(false);
+            part.want_snapshot();
         }
     }
     owner.report_progress(consumer);
@@ -149,6 +153,9 @@ pub(super) fn revoke(owner: &mut Owner, consumer: &Arc<GroupConsumer>, list: &To
         owner.live.set_joined(false);
     } else {
         await_release(owner, consumer, begun);
+        while !owner.is_settled(&tps) && begun.elapsed() < RELEASE {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
     let mut gone = TopicPartitionList::with_capacity(tps.len());
     for tp in &tps {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use k2p_core::ownership::{Event, State, Tp};
+use k2p_core::ownership::{Event, Found, State, Tp};
 use k2p_runtime::clock::mono_ms;
 use rdkafka::consumer::Consumer;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -71,7 +71,7 @@ fn read_anew(owner: &mut Owner, consumer: &Arc<GroupConsumer>, tp: &Tp) {
         lease_until: lease.clone(),
         queue_capacity: owner.workers.queue_capacity(),
     });
-    let worker = owner.workers.spawn(tp, live.clone(), queue, Start::Beginning.position(), None);
+    let worker = owner.workers.spawn(tp, live.clone(), queue, Start::Beginning.position(), &Found::Nothing, None);
     let handover = Handover::remade(mono_ms());
     owner.parts.insert(tp.clone(), Owned { live, lease, worker, handover, topic_id });
 }

@@ -56,6 +56,8 @@ pub(super) enum Start {
     At(i64),
     /// At the oldest record there is.
     Beginning,
+    /// Where the worker seeks to once it knows: of a replayed topic.
+    Later,
 }
 
 impl Start {
@@ -63,6 +65,7 @@ impl Start {
         match self {
             Start::At(offset) => Offset::Offset(offset),
             Start::Beginning => Offset::Beginning,
+            Start::Later => Offset::End,
         }
     }
 
@@ -71,6 +74,8 @@ impl Start {
         match self {
             Start::At(offset) => offset,
             Start::Beginning => 0,
+            // Below any barrier.
+            Start::Later => -1,
         }
     }
 }

@@ -62,6 +62,9 @@ impl Bridge {
             metrics,
             clocks,
             started: WALL - 90_000,
+            events: None,
+            logs: None,
+            maskers: Arc::new(k2p_logs::mask::Maskers::new(&Default::default(), &Default::default(), None).unwrap()),
             build: BuildInfo { version: "1.2.3".to_owned(), revision: "abc".to_owned() },
             client: HttpClient::new(&ClientConfig::default()).unwrap(),
             hooks: Hooks {
@@ -135,12 +138,12 @@ impl Bridge {
     }
 }
 
-fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> Request<()> {
+fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> Request<BoxBody> {
     let mut request = Request::builder().method(method).uri(path);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    request.body(()).unwrap()
+    request.body(k2p_runtime::http::empty()).unwrap()
 }
 
 /// A whole response.

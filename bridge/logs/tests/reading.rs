@@ -1,0 +1,217 @@
+//! Pages, filters, cursors; retention and compression as a reader sees them.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use k2p_logs::{Entry, Level, LogReader, LogStore, Query, ReadConfig, StoreConfig, StoredEntry};
+use proptest::prelude::*;
+use support::{DAY, Made, NOON, SECOND, metrics, store};
+
+fn append(store: &LogStore, made: &[Made]) {
+    let entries: Vec<Entry<'_>> = made.iter().map(Made::entry).collect();
+    assert_eq!(store.append(&entries, NOON).written, made.len() as u64);
+}
+
+fn reader(dir: &Path) -> LogReader {
+    LogReader::open(dir, ReadConfig::default(), metrics())
+}
+
+/// All pages of a query.
+fn all(reader: &LogReader, job: &str, query: &Query) -> Vec<StoredEntry> {
+    let (mut query, mut found) = (query.clone(), Vec::new());
+    loop {
+        let page = reader.read(job, &query).unwrap();
+        assert!(page.entries.len() <= query.limit);
+        found.extend(page.entries);
+        if !page.has_more {
+            return found;
+        }
+        assert_ne!(query.cursor.as_ref(), Some(&page.cursor), "a page moves on");
+        query.cursor = Some(page.cursor);
+    }
+}
+
+/// A job over three days, 700 KB of lines: several blocks a day.
+fn long_job() -> Vec<Made> {
+    let at = |i: i64| NOON - 2 * DAY + i * 40 * SECOND + (i % 5) * 90 * SECOND;
+    let made = |i: i64| {
+        let mut made = Made::new("long", 0, i, at(i));
+        made.line = format!(r#"{{"message":"{}"}}"#, "x".repeat(80 + usize::try_from(i % 100).unwrap()));
+        made
+    };
+    let mut made: Vec<Made> = (0..4300).map(made).collect();
+    made.retain(|made| made.at < NOON + DAY);
+    made
+}
+
+/// What a reader should find: by day, then in the order of arrival.
+fn expected(made: &[Made], query: &Query) -> Vec<String> {
+    let mut wanted: Vec<&Made> = made
+        .iter()
+        .filter(|made| query.since.is_none_or(|since| made.at >= since) && made.level >= query.level)
+        .collect();
+    wanted.sort_by_key(|made| (made.at.div_euclid(DAY), made.offset));
+    wanted.into_iter().map(Made::name).collect()
+}
+
+#[test]
+fn every_query_finds_what_it_asks_for_packed_or_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = long_job();
+    let store = store(dir.path(), StoreConfig::default());
+    for batch in made.chunks(11) {
+        append(&store, batch);
+    }
+    let check = |when: &str| {
+        let reader = reader(dir.path());
+        for since in [None, Some(NOON - 2 * DAY), Some(NOON - DAY), Some(NOON - DAY + 7), Some(NOON + 2 * DAY)] {
+            for level in [Level::None, Level::Info, Level::Error, Level::Fatal] {
+                for limit in [1000, 7777, 313] {
+                    let query = Query { since, level, limit, cursor: None };
+                    let found = all(&reader, "long", &query);
+                    let found: Vec<&str> = found.iter().map(|entry| entry.source.as_str()).collect();
+                    assert_eq!(found, expected(&made, &query), "{when}: {query:?}");
+                }
+            }
+        }
+    };
+    check("plain");
+    let done = store.maintain(NOON + 3 * DAY).unwrap();
+    assert_eq!((done.packed, done.removed), (3, 0), "the tests' clock is ahead of the files' times");
+    check("packed");
+    let late = Made::new("long", 0, 9999, NOON - DAY);
+    append(&store, std::slice::from_ref(&late));
+    let query = Query { limit: 10_000, ..Query::default() };
+    let found = all(&reader(dir.path()), "long", &query);
+    assert_eq!(found.len(), made.len() + 1, "a late entry unpacks its day");
+    assert!(dir.path().join("2026-11-20/long.jsonl").exists());
+}
+
+#[test]
+fn a_cursor_follows_what_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path(), StoreConfig::default());
+    let reader = reader(dir.path());
+    let made: Vec<Made> = (0..30).map(|i| Made::new("j", 0, i, NOON + i)).collect();
+    let empty = reader.read("j", &Query::default()).unwrap();
+    assert!(empty.entries.is_empty() && !empty.has_more);
+    let mut cursor = empty.cursor;
+    let mut found = Vec::new();
+    for batch in made.chunks(4) {
+        append(&store, batch);
+        let page = reader.read("j", &Query { cursor: Some(cursor), ..Query::default() }).unwrap();
+        found.extend(page.entries.into_iter().map(|entry| entry.source));
+        cursor = page.cursor;
+    }
+    assert_eq!(found, made.iter().map(Made::name).collect::<Vec<_>>());
+    for bad in ["", "x", "2026-11-21", "2026-13-01.0", "2026-11-21.x"] {
+        assert!(reader.read("j", &Query { cursor: Some(bad.into()), ..Query::default() }).is_err(), "{bad}");
+    }
+    assert!(reader.read("", &Query::default()).is_err());
+}
+
+#[test]
+fn jobs_are_listed_by_pages_with_their_ids() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path(), StoreConfig::default());
+    let ids = ["a", "b/c", "ä", &"long/".repeat(100), "z.jsonl"];
+    for (i, id) in (0..).zip(ids) {
+        append(&store, &[Made::new(id, 0, i, NOON - DAY), Made::new(id, 1, i, NOON)]);
+    }
+    let reader = reader(dir.path());
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = reader.jobs(after.as_deref(), 2).unwrap();
+        found.extend(page.jobs);
+        after = page.cursor;
+        if !page.has_more {
+            break;
+        }
+    }
+    let mut names: Vec<&str> = found.iter().map(|job| job.job_run_id.as_str()).collect();
+    names.sort_unstable();
+    let mut wanted = ids.to_vec();
+    wanted.sort_unstable();
+    assert_eq!(names, wanted);
+    for job in &found {
+        assert_eq!(job.days, ["2026-11-20", "2026-11-21"]);
+        assert_eq!((job.entries, job.first_at, job.last_at), (2, NOON - DAY, NOON));
+        assert_eq!(all(&reader, &job.job_run_id, &Query::default()).len(), 2);
+    }
+    assert!(
+        LogReader::open(Path::new("/nowhere/k2p"), ReadConfig::default(), metrics())
+            .jobs(None, 9)
+            .unwrap()
+            .jobs
+            .is_empty()
+    );
+}
+
+#[test]
+fn metric_points_are_an_exposition() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path(), StoreConfig::default());
+    let mut made = Made::new("j", 0, 4, NOON);
+    made.line = r#"{"content":{"metric":{"name":"rows","value":3,"labels":{"step":"load"}}}}"#.into();
+    append(&store, &[made, Made::new("j", 0, 5, NOON)]);
+    assert_eq!(reader(dir.path()).metrics("j").unwrap(), "# TYPE rows untyped\nrows{step=\"load\"} 3\n");
+    assert_eq!(reader(dir.path()).metrics("none").unwrap(), "");
+}
+
+#[test]
+fn age_and_size_bound_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = StoreConfig { retention: 2 * DAY, compress: false, ..StoreConfig::default() };
+    let aged = store(dir.path(), config.clone());
+    for day in 0..3 {
+        append(
+            &aged,
+            &[Made::new("j", 0, day, NOON - 2 * DAY + day * DAY), Made::new("k", 0, day, NOON - 2 * DAY + day * DAY)],
+        );
+    }
+    let days = || {
+        let mut days: Vec<_> =
+            fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        days.sort();
+        days
+    };
+    assert_eq!(aged.maintain(NOON).unwrap().removed, 0);
+    assert_eq!(days(), ["2026-11-19", "2026-11-20", "2026-11-21"]);
+    let done = aged.maintain(NOON + DAY).unwrap();
+    assert!(done.removed == 2 && done.aged_bytes > 0 && done.files == 4);
+    assert_eq!(days(), ["2026-11-20", "2026-11-21"]);
+    let sized = store(dir.path(), StoreConfig { max_bytes: done.bytes * 2 / 3, ..config });
+    let done = sized.maintain(NOON + DAY).unwrap();
+    assert!(done.removed == 2 && done.sized_bytes > 0 && done.files == 2, "{done:?}");
+    assert_eq!(days(), ["2026-11-21"]);
+    // A file that was open and went with retention is made anew.
+    let last = store(dir.path(), StoreConfig { max_bytes: 0, compress: false, ..StoreConfig::default() });
+    append(&aged, &[Made::new("j", 0, 10, NOON)]);
+    last.maintain(NOON).unwrap();
+    append(&aged, &[Made::new("j", 0, 11, NOON)]);
+    assert_eq!(all(&reader(dir.path()), "j", &Query::default()).len(), 1);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    /// Pages of any size, one after the other, are the whole.
+    #[test]
+    fn pages_are_the_whole(limit in 1..50usize, n in 0..200i64, batch in 1..9usize) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path(), StoreConfig::default());
+        let made: Vec<Made> = (0..n).map(|i| Made::new("j", 0, i, NOON + i)).collect();
+        for batch in made.chunks(batch) {
+            append(&store, batch);
+        }
+        let found = all(&reader(dir.path()), "j", &Query { limit, ..Query::default() });
+        prop_assert_eq!(found.len(), made.len());
+        for (entry, made) in found.iter().zip(&made) {
+            prop_assert_eq!(&entry.source, &made.name());
+            prop_assert!(entry.line.ends_with(&made.line[1..]));
+        }
+    }
+}
