@@ -323,13 +323,13 @@ fn without_its_rule_each_fault_is_a_violation() {
     caught("wait", || nap(kafka, long_lease(without("wait"))));
     caught("lease", || frozen(kafka, "freeze", &without("lease")));
     // What the dead one showed last lies before what its successor reads last.
-    killed_and_read_slowly(kafka, Setup { program: program.clone(), ..Setup::short() }).assert_sound();
-    caught("barrier", || killed_and_read_slowly(kafka, without("barrier")));
+    killed_and_read_slowly(kafka, &Setup { program: program.clone(), ..Setup::short() }).assert_sound();
+    caught("barrier", || killed_and_read_slowly(kafka, &without("barrier")));
 }
 
 /// The successor is assigned and has waited before it reads the first record, and then
 /// reads one batch after the other: it would show what is old.
-fn killed_and_read_slowly(kafka: &Kafka, setup: Setup) -> Run {
+fn killed_and_read_slowly(kafka: &Kafka, setup: &Setup) -> Run {
     let bed = Bed::new(kafka, "kill-slow", Setup { fetch_bytes: Some(1), ..setup.clone() });
     let (a, b) = (bed.bridge(), bed.bridge_at(&kafka.chaos_bootstrap()));
     bed.wait_shown(&[&a, &b]);

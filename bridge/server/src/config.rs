@@ -316,20 +316,20 @@ fn ownership(section: &Section<'_>, kafka: Option<&KafkaConfig>) -> (Option<owne
         safe = false;
     }
     // In a KIP-848 group the broker ends sessions, and no commit waits for that.
-    if let Some(session) = kafka.and_then(KafkaConfig::session_timeout) {
-        if session + lease / 5 + second > lease {
-            let message = format!(
-                "a lease of {} is too short for session.timeout.ms = {}: one crash would fence every bridge",
-                format_duration(lease),
-                format_duration(session)
-            );
-            section.error(
-                "lease",
-                &message,
-                "session + lease/5 + 1s must not exceed the lease: raise it, or lower session.timeout.ms",
-            );
-            safe = false;
-        }
+    if let Some(session) = kafka.and_then(KafkaConfig::session_timeout)
+        && session + lease / 5 + second > lease
+    {
+        let message = format!(
+            "a lease of {} is too short for session.timeout.ms = {}: one crash would fence every bridge",
+            format_duration(lease),
+            format_duration(session)
+        );
+        section.error(
+            "lease",
+            &message,
+            "session + lease/5 + 1s must not exceed the lease: raise it, or lower session.timeout.ms",
+        );
+        safe = false;
     }
     (safe.then(|| timers(lease, wait)), rewind)
 }
