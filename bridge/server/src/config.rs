@@ -57,6 +57,8 @@ pub struct Config {
     pub rewind: Duration,
     /// Where refused records are copied.
     pub deadletter: Option<Arc<str>>,
+    /// Where what is known of origins is kept for the next owner.
+    pub state_topic: Option<Arc<str>>,
     /// The HTTP side.
     pub web: Web,
 }
@@ -84,6 +86,8 @@ pub struct Web {
 
 /// Where `serve` listens if nothing is said.
 pub const DEFAULT_LISTEN: &str = ":9527";
+/// The state topic if nothing is said.
+pub const DEFAULT_STATE: &str = "k2p.state";
 /// The consumer group if nothing is said.
 pub const DEFAULT_GROUP: &str = "kafka2prom";
 
@@ -101,12 +105,15 @@ pub fn read(root: &Section<'_>, flags: &Flags, errors: &mut Vec<String>) -> Opti
         errors.push("no topic: name one with --kafka.topic NAME, or under `topics:` in the file".to_owned());
     }
     let (ownership, rewind) = ownership(&root.section("ownership"), kafka.as_ref());
-    let deadletter = root.section("state").string("deadletter").filter(|t| !t.is_empty()).map(Arc::from);
+    let state = root.section("state");
+    let deadletter = state.string("deadletter").filter(|t| !t.is_empty()).map(Arc::from);
+    let state_topic = state.string("topic").unwrap_or_else(|| DEFAULT_STATE.to_owned());
+    let state_topic = Some(state_topic).filter(|t| !t.is_empty()).map(Arc::from);
     let web = web(&root.section("web"), flags, errors);
     if errors.len() > before {
         return None;
     }
-    Some(Config { kafka: kafka?, topics, ownership: ownership?, rewind, deadletter, web: web? })
+    Some(Config { kafka: kafka?, topics, ownership: ownership?, rewind, deadletter, state_topic, web: web? })
 }
 
 fn kafka(root: &Section<'_>, flags: &Flags, errors: &mut Vec<String>) -> Option<KafkaConfig> {

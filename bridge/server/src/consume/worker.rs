@@ -11,6 +11,7 @@ use k2p_runtime::kafka::KafkaLog;
 use rdkafka::error::KafkaError;
 
 use super::Config;
+use super::catalogue::Catalogue;
 use super::context::GroupContext;
 use super::counters::Counters;
 use super::deadletter::DeadLetter;
@@ -77,6 +78,7 @@ pub(super) struct WorkerFactory {
     caches: BTreeMap<Arc<str>, CacheConfig>,
     metrics: ServerMetrics,
     deadletter: Option<Arc<DeadLetter>>,
+    catalogue: Option<Arc<Catalogue>>,
     queue_capacity: u64,
 }
 
@@ -92,10 +94,15 @@ impl WorkerFactory {
             Some(topic) => Some(Arc::new(DeadLetter::new(topic, &config.kafka, metrics, log)?)),
             None => None,
         };
+        let catalogue = match &config.state_topic {
+            Some(topic) => Some(Arc::new(Catalogue::start(topic, &config.kafka, metrics, log)?)),
+            None => None,
+        };
         Ok(WorkerFactory {
             caches: config.topics.iter().map(|t| (t.name.clone(), cache_config(t, config.rewind))).collect(),
             metrics: metrics.clone(),
             deadletter,
+            catalogue,
             queue_capacity: queue_capacity(&config.kafka),
         })
     }
@@ -124,14 +131,14 @@ impl WorkerFactory {
         });
         let cache = self.caches.get(&tp.topic).cloned().unwrap_or_default();
         let counters = Counters::new(&tp.topic, &self.metrics);
-        let (state, deadletter) = (shared.clone(), self.deadletter.clone());
+        let (state, deadletter, catalogue) = (shared.clone(), self.deadletter.clone(), self.catalogue.clone());
         let thread = std::thread::Builder::new()
             .name(format!("k2p-{}", tp.partition))
             .spawn(move || {
                 if let Some(predecessor) = predecessor {
                     predecessor.join();
                 }
-                Partition::new(live, state, cache, counters, deadletter).run(&queue);
+                Partition::new(live, state, cache, counters, deadletter, catalogue).run(&queue);
             })
             .expect("the system refuses a thread: this bridge cannot own a partition");
         WorkerHandle { shared, thread }
