@@ -30,6 +30,7 @@ mod it_policy;
 mod it_prometheus;
 mod it_readme;
 mod it_recreated;
+mod it_socket;
 mod it_stale;
 mod it_topics;
 mod support;
