@@ -16,9 +16,14 @@ fn every_assumption_holds_on(kafka: &Kafka) {
     kafka.create_topic(&topic, 2, &[]);
     let (code, said) = check(kafka, &topic);
     assert_eq!(code, Some(0), "{said}");
-    for assumption in
-        ["new enough", "may be described", "the end of a partition", "comes back whole", "stale generation is refused"]
-    {
+    for assumption in [
+        "new enough",
+        "may be described",
+        "the end of a partition",
+        "comes back whole",
+        "stale generation is refused",
+        "becomes empty",
+    ] {
         let line = said.lines().find(|line| line.contains(assumption)).unwrap_or_default();
         assert!(line.starts_with("ok "), "{assumption}: {line:?} in\n{said}");
     }

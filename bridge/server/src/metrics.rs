@@ -57,6 +57,11 @@ const DEAD_LETTERS: MetricDef = MetricDef::counter(
     "Refused records copied to the dead-letter topic (result ok) or not (result failed).",
     &["topic", "result"],
 );
+const CATALOGUES: MetricDef = MetricDef::counter(
+    "kafka2prom_catalogues_total",
+    "What is known of a partition's origins, in the state topic: written, or why it was not, or could not be read.",
+    &["result"],
+);
 const EXPOSURE_AGE: MetricDef = MetricDef::histogram(
     "kafka2prom_exposure_age_seconds",
     "From the moment a dump was taken to the moment a scrape could see it.",
@@ -65,7 +70,7 @@ const EXPOSURE_AGE: MetricDef = MetricDef::histogram(
 );
 const HANDOVER: MetricDef = MetricDef::histogram(
     "kafka2prom_handover_seconds",
-    "Durations of a partition's handover, by kind (planned, crash, first) and phase.",
+    "Durations of a partition's handover, by kind (planned, crash, first, remade) and phase.",
     &["kind", "phase"],
     HANDOVER_BUCKETS,
 );
@@ -227,6 +232,7 @@ pub static SERVER_METRICS: &[MetricDef] = &[
     SAMPLES_REJECTED,
     RECORDS_DROPPED,
     DEAD_LETTERS,
+    CATALOGUES,
     EXPOSURE_AGE,
     HANDOVER,
     COMMITS,
@@ -289,9 +295,11 @@ pub struct ServerMetrics {
     pub records_dropped: IntCounterVec,
     /// `dead_letters_total`: Refused records copied to the dead-letter topic (result ok) or not (result failed).
     pub dead_letters: IntCounterVec,
+    /// `catalogues_total`: What is known of a partition's origins, in the state topic.
+    pub catalogues: IntCounterVec,
     /// `exposure_age_seconds`: From the moment a dump was taken to the moment a scrape could see it.
     pub exposure_age: HistogramVec,
-    /// `handover_seconds`: Durations of a partition's handover, by kind (planned, crash, first) and phase.
+    /// `handover_seconds`: Durations of a partition's handover, by kind (planned, crash, first, remade) and phase.
     pub handover: HistogramVec,
     /// `commits_total`: Offset commits by result; an acknowledged one extends the lease.
     pub commits: IntCounterVec,
@@ -341,6 +349,7 @@ impl ServerMetrics {
             samples_rejected: SAMPLES_REJECTED.int_counter_vec(registry)?,
             records_dropped: RECORDS_DROPPED.int_counter_vec(registry)?,
             dead_letters: DEAD_LETTERS.int_counter_vec(registry)?,
+            catalogues: CATALOGUES.int_counter_vec(registry)?,
             exposure_age: EXPOSURE_AGE.histogram_vec(registry)?,
             handover: HANDOVER.histogram_vec(registry)?,
             commits: COMMITS.int_counter_vec(registry)?,

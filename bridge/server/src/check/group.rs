@@ -9,10 +9,11 @@ use rdkafka::consumer::{BaseConsumer, Consumer, DefaultConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::{Finding, TIMEOUT, Verdict};
+use super::{Asked, Finding, TIMEOUT, Verdict};
 use crate::consume::ffi::{self, CommitQueue, PartitionQueue};
 
 const METADATA: &str = "commit metadata comes back whole, to a member and to others";
+const EMPTIED: &str = "a group that becomes empty begins a new generation";
 const FENCE: &str = "a commit of a stale generation is refused";
 /// As long as a marker gets (kafka.md: stay below 1 KB).
 const MARKER_BYTES: usize = 900;
@@ -22,12 +23,11 @@ const JOIN: Duration = Duration::from_secs(20);
 
 type Member = Arc<BaseConsumer<DefaultConsumerContext>>;
 
-pub(super) fn check(kafka: &KafkaConfig, topic: &str, partitions: usize) -> Vec<Finding> {
-    let group = kafka.group().unwrap_or_default().to_owned();
-    let needs = format!("Read on group {group} and on topic {topic}");
+pub(super) fn check(kafka: &KafkaConfig, asked: Asked<'_>, partitions: usize) -> Vec<Finding> {
+    let Asked { topic, group, .. } = asked;
     let member = match join(kafka, topic) {
         Ok(member) => member,
-        Err(error) => return vec![Finding::failed("the group can be joined", &error, &needs)],
+        Err(error) => return vec![Finding::failed("the group can be joined", &error, asked)],
     };
     let mut findings = vec![Finding::new(
         "the group can be joined",
@@ -35,10 +35,27 @@ pub(super) fn check(kafka: &KafkaConfig, topic: &str, partitions: usize) -> Vec<
         format!("{group}, {partitions} partitions assigned"),
     )];
     let commits = CommitQueue::new(member.clone());
-    findings.push(metadata(kafka, &member, &commits, topic).unwrap_or_else(|e| Finding::failed(METADATA, &e, &needs)));
-    findings.push(fence(kafka, &member, &commits, topic).unwrap_or_else(|e| Finding::failed(FENCE, &e, &needs)));
+    findings.push(metadata(kafka, &member, &commits, topic).unwrap_or_else(|e| Finding::failed(METADATA, &e, asked)));
+    findings.push(fence(kafka, &member, &commits, topic).unwrap_or_else(|e| Finding::failed(FENCE, &e, asked)));
+    // In this order: the queue belongs to the client.
     drop(commits);
+    drop(member);
+    findings.push(emptied(kafka, topic).unwrap_or_else(|e| Finding::failed(EMPTIED, &e, asked)));
     findings
+}
+
+/// The last member leaves, and one comes back: that is two generations.
+fn emptied(kafka: &KafkaConfig, topic: &str) -> Result<Finding, KafkaError> {
+    // Dropped at once, which leaves the group.
+    let generation = || join(kafka, topic).map(|member| ffi::generation(&*member));
+    let (before, after) = (generation()?, generation()?);
+    if after >= before.saturating_add(2) {
+        return Ok(Finding::new(EMPTIED, Verdict::Holds, format!("generation {before}, then {after}")));
+    }
+    let found = format!(
+        "generation {before}, then {after}: a release that was sent twice could pass for a new one when all bridges were gone"
+    );
+    Ok(Finding::new(EMPTIED, Verdict::Fails, found))
 }
 
 fn config(kafka: &KafkaConfig) -> ClientConfig {
@@ -56,7 +73,7 @@ fn join(kafka: &KafkaConfig, topic: &str) -> Result<Member, KafkaError> {
     let begun = Instant::now();
     while member.assignment()?.count() == 0 {
         if let Some(Err(error)) = member.poll(Duration::from_millis(100))
-            && error.rdkafka_error_code().is_some_and(super::is_denied)
+            && error.rdkafka_error_code().is_some_and(is_denied)
         {
             return Err(error);
         }
@@ -65,6 +82,11 @@ fn join(kafka: &KafkaConfig, topic: &str) -> Result<Member, KafkaError> {
         }
     }
     Ok(member)
+}
+
+fn is_denied(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode::{ClusterAuthorizationFailed, GroupAuthorizationFailed, TopicAuthorizationFailed};
+    matches!(code, ClusterAuthorizationFailed | GroupAuthorizationFailed | TopicAuthorizationFailed)
 }
 
 fn list(topic: &str, metadata: &str) -> TopicPartitionList {

@@ -1,8 +1,8 @@
 //! `kafka2prom check kafka`: proves on a live cluster what the ownership protocol
 //! assumes (design §1, kafka.md "The argument").
 //!
-//! Nothing is produced and no topic is changed. A consumer group of its own is used and
-//! deleted afterwards; it must not be in use by anybody.
+//! Nothing is produced and no topic is changed. A consumer group of its own is used; it
+//! must not be in use by anybody.
 mod group;
 mod versions;
 
@@ -53,22 +53,40 @@ impl Finding {
         Finding { assumption, verdict, found: found.into() }
     }
 
-    fn failed(assumption: &'static str, error: &KafkaError, needs: &str) -> Finding {
-        let code = error.rdkafka_error_code();
-        let denied = code.is_some_and(is_denied);
-        let found = if denied { format!("not permitted: grant {needs}") } else { format!("{error}") };
-        Finding::new(assumption, if denied { Verdict::Unknown } else { Verdict::Fails }, found)
+    fn failed(assumption: &'static str, error: &KafkaError, asked: Asked<'_>) -> Finding {
+        match error.rdkafka_error_code().and_then(|code| asked.permission(code)) {
+            Some(missing) => Finding::new(assumption, Verdict::Unknown, format!("not permitted: grant {missing}")),
+            None => Finding::new(assumption, Verdict::Fails, format!("{error}")),
+        }
     }
 }
 
-fn is_denied(code: RDKafkaErrorCode) -> bool {
-    use RDKafkaErrorCode::{ClusterAuthorizationFailed, GroupAuthorizationFailed, TopicAuthorizationFailed};
-    matches!(code, ClusterAuthorizationFailed | GroupAuthorizationFailed | TopicAuthorizationFailed)
+/// What was asked for, to name the permission that it takes.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    /// The operation on the topic.
+    operation: &'static str,
+    topic: &'a str,
+    group: &'a str,
+}
+
+impl Asked<'_> {
+    /// The permission that is missing, if that is what the error says.
+    fn permission(&self, code: RDKafkaErrorCode) -> Option<String> {
+        match code {
+            RDKafkaErrorCode::TopicAuthorizationFailed => Some(format!("{} on topic {}", self.operation, self.topic)),
+            RDKafkaErrorCode::GroupAuthorizationFailed => Some(format!("Read on group {}", self.group)),
+            RDKafkaErrorCode::ClusterAuthorizationFailed => Some("Describe on the cluster".to_owned()),
+            _ => None,
+        }
+    }
 }
 
 /// Tries every assumption, in order; `said` is told each finding as it is made. Takes
-/// about 20 s, most of it waiting for the coordinator to give up on a silent member.
+/// about half a minute, most of it waiting for the coordinator to give up on a silent
+/// member.
 pub fn run(kafka: &KafkaConfig, topic: &str, mut said: impl FnMut(&Finding)) -> Vec<Finding> {
+    let describe = Asked { operation: "Describe", topic, group: kafka.group().unwrap_or_default() };
     let mut findings = Vec::new();
     let mut note = |finding: Finding| {
         said(&finding);
@@ -79,20 +97,20 @@ pub fn run(kafka: &KafkaConfig, topic: &str, mut said: impl FnMut(&Finding)) -> 
     let side: BaseConsumer = match kafka.watch_config().create() {
         Ok(client) => client,
         Err(error) => {
-            note(Finding::failed("the client starts", &error, ""));
+            note(Finding::failed("the client starts", &error, describe));
             return findings;
         }
     };
     if !note(reaches(&side)) {
         return findings;
     }
-    note(versions::check(kafka));
-    let (finding, partitions) = topic_exists(&side, topic);
+    note(versions::check(kafka, describe));
+    let (finding, partitions) = topic_exists(&side, describe);
     if !note(finding) {
         return findings;
     }
-    note(end_is_right(&side, topic));
-    for finding in group::check(kafka, topic, partitions) {
+    note(end_is_right(&side, describe));
+    for finding in group::check(kafka, Asked { operation: "Read", ..describe }, partitions) {
         note(finding);
     }
     findings
@@ -113,18 +131,19 @@ fn reaches(client: &BaseConsumer) -> Finding {
     }
 }
 
-fn topic_exists(client: &BaseConsumer, topic: &str) -> (Finding, usize) {
+fn topic_exists(client: &BaseConsumer, asked: Asked<'_>) -> (Finding, usize) {
+    let topic = asked.topic;
     const WHAT: &str = "the topic is there and may be described";
     let metadata = match client.fetch_metadata(Some(topic), TIMEOUT) {
         Ok(metadata) => metadata,
-        Err(error) => return (Finding::failed(WHAT, &error, &format!("Describe on topic {topic}")), 0),
+        Err(error) => return (Finding::failed(WHAT, &error, asked), 0),
     };
     let Some(found) = metadata.topics().iter().find(|t| t.name() == topic) else {
         return (Finding::new(WHAT, Verdict::Unknown, "no answer about it"), 0);
     };
     if let Some(error) = found.error() {
         let error = KafkaError::MetadataFetch(error.into());
-        let mut finding = Finding::failed(WHAT, &error, &format!("Describe on topic {topic}"));
+        let mut finding = Finding::failed(WHAT, &error, asked);
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownTopicOrPartition) {
             finding.found = format!("{topic} does not exist: kafka2prom topics create");
         }
@@ -135,19 +154,19 @@ fn topic_exists(client: &BaseConsumer, topic: &str) -> (Finding, usize) {
 }
 
 /// The end that a leader tells is where a reader of the same isolation level arrives.
-fn end_is_right(client: &BaseConsumer, topic: &str) -> Finding {
+fn end_is_right(client: &BaseConsumer, asked: Asked<'_>) -> Finding {
     const WHAT: &str = "the end of a partition is where its last record ends";
-    let needs = format!("Read and Describe on topic {topic}");
+    let topic = asked.topic;
     let mut ask = TopicPartitionList::new();
     // The end is a symbol of this request, always valid.
     let _ = ask.add_partition_offset(topic, 0, Offset::End);
     let end = match client.offsets_for_times(ask, TIMEOUT) {
         Ok(list) => list.find_partition(topic, 0).map(|e| e.offset()),
-        Err(error) => return Finding::failed(WHAT, &error, &needs),
+        Err(error) => return Finding::failed(WHAT, &error, asked),
     };
     let (low, high) = match client.fetch_watermarks(topic, 0, TIMEOUT) {
         Ok(marks) => marks,
-        Err(error) => return Finding::failed(WHAT, &error, &needs),
+        Err(error) => return Finding::failed(WHAT, &error, asked),
     };
     let Some(Offset::Offset(end)) = end else {
         return Finding::new(

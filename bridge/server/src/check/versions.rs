@@ -8,7 +8,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 
-use super::{Finding, Verdict};
+use super::{Asked, Finding, Verdict};
 
 const WHAT: &str = "the brokers are new enough (2.2)";
 /// Kafka 2.2 introduced OffsetCommit v6 (and with KIP-207 an end that never goes back).
@@ -33,14 +33,14 @@ fn highest(message: &str, api: &str) -> Option<i16> {
     rest.rsplit_once("..")?.1.trim().parse().ok()
 }
 
-pub(super) fn check(kafka: &KafkaConfig) -> Finding {
+pub(super) fn check(kafka: &KafkaConfig, asked: Asked<'_>) -> Finding {
     let listener = Listener::default();
     let mut config = kafka.watch_config();
     config.set("debug", "feature,broker");
     config.set_log_level(RDKafkaLogLevel::Debug);
     let client: BaseConsumer<Listener> = match config.create_with_context(listener.clone()) {
         Ok(client) => client,
-        Err(error) => return Finding::failed(WHAT, &error, ""),
+        Err(error) => return Finding::failed(WHAT, &error, asked),
     };
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(5) {

@@ -1,5 +1,6 @@
 //! Consuming: one thread owns and polls the group consumer, one worker per partition
 //! owns its cache. What they show, they show through [`crate::live`] and nothing else.
+mod catalogue;
 mod context;
 mod counters;
 mod deadletter;
@@ -99,6 +100,8 @@ pub struct Config {
     pub identity: Identity,
     /// Where refused records are copied.
     pub deadletter: Option<Arc<str>>,
+    /// Where what is known of origins is kept for the next owner, beside the snapshots.
+    pub state_topic: Option<Arc<str>>,
     /// What replayed topics need.
     pub replay: ReplayConfig,
 }

@@ -7,9 +7,11 @@ use k2p_core::cache::{Applied, CacheConfig, Now, Outcome, PartitionCache};
 use k2p_core::conflate::{Conflator, OwnedRecord};
 use k2p_core::envelope::RawRecord;
 use k2p_core::model::{MonoMs, UnixMs};
+use k2p_core::ownership::Tp;
 use k2p_core::reason::{DropReason, RecordReason, Refusal as RecordRefusal};
 use k2p_runtime::clock::{mono_ms, unix_ms};
 
+use super::catalogue::Catalogue;
 use super::context::GroupContext;
 use super::counters::Counters;
 use super::deadletter::DeadLetter;
@@ -21,6 +23,8 @@ use crate::live::{LivePartition, Policy, Refusal};
 const IDLE: Duration = Duration::from_millis(50);
 /// Stale origins are looked for this often.
 const EXPIRE_EVERY: MonoMs = 1000;
+/// What is known of the origins is written this often.
+const CATALOGUE_EVERY: MonoMs = 60_000;
 /// Unparsed records are held up to this many bytes while catching up.
 const PENDING_BYTES: usize = 64 << 20;
 /// Under `drop_oldest` this many of the newest records are kept.
@@ -42,6 +46,9 @@ pub(super) struct Partition {
     /// How many partitions the topic had when that was last looked at; 0: unknown.
     partitions: i32,
     expire_at: MonoMs,
+    catalogue: Option<Arc<Catalogue>>,
+    /// When to write what is known of the origins; none while another may be the owner.
+    catalogue_at: Option<MonoMs>,
 }
 
 impl Partition {
@@ -51,18 +58,36 @@ impl Partition {
         config: CacheConfig,
         counters: Counters,
         deadletter: Option<Arc<DeadLetter>>,
+        catalogue: Option<Arc<Catalogue>>,
     ) -> Partition {
         let next = shared.position.load(Ordering::SeqCst);
         let cache = PartitionCache::new(live.topic.clone(), live.partition, next, config);
         let conflator = Conflator::new(DropReason::Superseded);
         let teller = Teller { live, counters, deadletter };
-        Partition { teller, shared, cache, conflator, newest: None, next, low_water: next, partitions: 0, expire_at: 0 }
+        Partition {
+            teller,
+            shared,
+            cache,
+            conflator,
+            newest: None,
+            next,
+            low_water: next,
+            partitions: 0,
+            expire_at: 0,
+            catalogue,
+            catalogue_at: None,
+        }
     }
 
     /// Works until told to stop.
     pub(super) fn run(mut self, queue: &PartitionQueue<GroupContext>) {
+        if let Some(catalogue) = &self.catalogue {
+            self.cache.seed(catalogue.of(&self.teller.tp()), now());
+        }
         while !self.shared.stop.load(Ordering::SeqCst) {
-            self.cache.set_live(self.shared.live.load(Ordering::SeqCst));
+            let live = self.shared.live.load(Ordering::SeqCst);
+            self.cache.set_live(live);
+            self.keep_catalogue(live);
             let wait = if self.conflator.is_empty() { IDLE } else { Duration::ZERO };
             match queue.poll(wait) {
                 Some(Polled::Record(record)) => self.record(queue, &record),
@@ -71,6 +96,22 @@ impl Partition {
                 None => self.flush(),
             }
             self.expire();
+        }
+    }
+
+    /// The live owner writes what it knows of the origins once a minute, and when it goes
+    /// dark: a successor reads it before its first record.
+    fn keep_catalogue(&mut self, live: bool) {
+        let now = mono_ms();
+        let due = match self.catalogue_at {
+            None => false,
+            Some(at) => !live || now >= at,
+        };
+        if due && let Some(catalogue) = &self.catalogue {
+            catalogue.write(&self.teller.tp(), self.cache.catalogue());
+        }
+        if due || live != self.catalogue_at.is_some() {
+            self.catalogue_at = live.then_some(now + CATALOGUE_EVERY);
         }
     }
 
@@ -203,9 +244,7 @@ impl Partition {
     }
 
     fn is_far_behind(&self, queue: &PartitionQueue<GroupContext>) -> bool {
-        let tp =
-            k2p_core::ownership::Tp { topic: self.teller.live.topic.clone(), partition: self.teller.live.partition };
-        ffi::cached_end(queue.consumer(), &tp).is_some_and(|end| end - self.next >= KEPT_RECORDS)
+        ffi::cached_end(queue.consumer(), &self.teller.tp()).is_some_and(|end| end - self.next >= KEPT_RECORDS)
     }
 }
 
@@ -217,6 +256,10 @@ struct Teller {
 }
 
 impl Teller {
+    fn tp(&self) -> Tp {
+        Tp { topic: self.live.topic.clone(), partition: self.live.partition }
+    }
+
     /// Counts what became of a record, and says why it was refused.
     fn settle(&self, applied: &Applied, raw: &RawRecord<'_>) {
         self.counters.applied(applied, unix_ms());

@@ -11,6 +11,7 @@ use k2p_runtime::kafka::KafkaLog;
 use rdkafka::error::KafkaError;
 
 use super::Config;
+use super::catalogue::Catalogue;
 use super::context::GroupContext;
 use super::counters::Counters;
 use super::deadletter::DeadLetter;
@@ -91,6 +92,7 @@ pub(super) struct WorkerFactory {
     caches: BTreeMap<Arc<str>, CacheConfig>,
     metrics: ServerMetrics,
     deadletter: Option<Arc<DeadLetter>>,
+    catalogue: Option<Arc<Catalogue>>,
     queue_capacity: u64,
     replays: Replays,
 }
@@ -108,10 +110,15 @@ impl WorkerFactory {
             Some(topic) => Some(Arc::new(DeadLetter::new(topic, &config.kafka, metrics, log)?)),
             None => None,
         };
+        let catalogue = match &config.state_topic {
+            Some(topic) => Some(Arc::new(Catalogue::start(topic, &config.kafka, metrics, log)?)),
+            None => None,
+        };
         Ok(WorkerFactory {
             caches: config.topics.iter().map(|t| (t.name.clone(), cache_config(t, config.rewind))).collect(),
             metrics: metrics.clone(),
             deadletter,
+            catalogue,
             queue_capacity: queue_capacity(&config.kafka),
             replays,
         })
@@ -154,7 +161,7 @@ impl WorkerFactory {
         let replay = self.replays.of(tp, found, &live, &shared, &self.deadletter, &self.metrics);
         let cache = self.caches.get(&tp.topic).cloned().unwrap_or_default();
         let counters = Counters::new(&tp.topic, &self.metrics);
-        let (state, deadletter) = (shared.clone(), self.deadletter.clone());
+        let (state, deadletter, catalogue) = (shared.clone(), self.deadletter.clone(), self.catalogue.clone());
         let thread = std::thread::Builder::new()
             .name(format!("k2p-{}", tp.partition))
             .spawn(move || {
@@ -163,7 +170,7 @@ impl WorkerFactory {
                 }
                 match replay {
                     Some(replay) => replay.run(&queue),
-                    None => Partition::new(live, state, cache, counters, deadletter).run(&queue),
+                    None => Partition::new(live, state, cache, counters, deadletter, catalogue).run(&queue),
                 }
             })
             .expect("the system refuses a thread: this bridge cannot own a partition");
