@@ -172,10 +172,10 @@ COMMITS = Alert(
     dashboard=OF_BRIDGE,
     tests=cases(
         [
-            commits("ok", good=100, bad=40, under=181, edge=180, over=179),
+            commits("ok", good=100, bad=40, under=181, edge=180.1, over=179),
             commits("failed", good=0, bad=40, under=19, edge=10, over=11),
             commits("timeout", good=0, bad=20, under=0, edge=10, over=10),
-            commits("illegal_generation", good=50, bad=0, under=0, edge=0, over=0),
+            commits("illegal_generation", good=5, bad=0, under=0, edge=0, over=0),
         ],
         Firing(BRIDGE, 0.6),
         for_=2,
