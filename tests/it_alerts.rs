@@ -107,7 +107,7 @@ fn alerts_are_tested_for_every_kind() {
         for (kind, why) in without {
             let of_ours = KINDS.iter().find(|k| *k == kind).unwrap_or_else(|| panic!("no such kind: {kind}"));
             assert!(why.as_str().is_some_and(|why| why.len() > 10), "{}: {kind} without a reason", text(alert, "name"));
-            assert!(tested.insert(of_ours), "{}: {kind} is tested and left out", text(alert, "name"));
+            assert!(tested.insert(*of_ours), "{}: {kind} is tested and left out", text(alert, "name"));
         }
         // Several rules of one alert: each has at least those that its own windows decide.
         for kind in ["fires", "below", "for", "resolves"] {
@@ -164,6 +164,8 @@ fn other_metrics() -> Catalogue {
     found
 }
 
+const OPERATORS: [&str; 5] = ["and", "or", "unless", "offset", "bool"];
+
 /// Metrics of a PromQL expression with the labels that it selects by.
 fn selectors(expr: &str) -> Vec<(String, Vec<String>)> {
     let bytes = expr.as_bytes();
@@ -199,10 +201,8 @@ fn selectors(expr: &str) -> Vec<(String, Vec<String>)> {
         at = end;
         if ["by", "without", "on", "ignoring", "group_left", "group_right"].contains(&word) {
             at += rest.find(')').map_or(0, |close| close + 1);
-        } else if rest.trim_start().starts_with('(') || ["and", "or", "unless", "offset", "bool"].contains(&word) {
-            // A function or an operator.
-        } else if aggregates(word, rest) {
-            // `sum by (…) (…)`: the labels are skipped with `by`.
+        } else if rest.trim_start().starts_with('(') || OPERATORS.contains(&word) || aggregates(word, rest) {
+            // No metric. The labels of `sum by (…) (…)` are skipped with `by`.
         } else {
             let braces = rest.strip_prefix('{').and_then(|r| r.split_once('}')).map_or("", |(inner, _)| inner);
             found.push((word.to_owned(), labels_of(braces)));
@@ -243,7 +243,7 @@ fn the_reading_of_expressions_finds_metrics_and_labels() {
 /// What a selector may name: the metric itself, or a histogram's parts.
 fn known<'a>(catalogue: &'a Catalogue, name: &str) -> Option<(&'a str, &'a (String, BTreeSet<String>))> {
     if let Some((name, found)) = catalogue.get_key_value(name).filter(|(_, (type_, _))| type_ != "histogram") {
-        return Some((name, found));
+        return Some((name.as_str(), found));
     }
     let base = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix))?;
     catalogue

@@ -172,10 +172,10 @@ COMMITS = Alert(
     dashboard=OF_BRIDGE,
     tests=cases(
         [
-            commits("ok", good=100, bad=40, under=181, edge=180, over=179),
+            commits("ok", good=100, bad=40, under=181, edge=180.1, over=179),
             commits("failed", good=0, bad=40, under=19, edge=10, over=11),
             commits("timeout", good=0, bad=20, under=0, edge=10, over=10),
-            commits("illegal_generation", good=50, bad=0, under=0, edge=0, over=0),
+            commits("illegal_generation", good=5, bad=0, under=0, edge=0, over=0),
         ],
         Firing(BRIDGE, 0.6),
         for_=2,
@@ -397,10 +397,11 @@ def late(rate):
         return round(1000 * (1 - part), 3)
 
     bad, under, over = rate / 100 * 1.2, rate / 100 * 0.99, rate / 100 * 1.01
-    count = Counter(AGE % ("count", HERE, ""), good=1000, bad=1000)
+    # From nothing on, so that extrapolation stretches all alike where a window is not full.
+    count = Counter(AGE % ("count", HERE, ""), good=1000, bad=1000, start=0)
     bucket = Worst(AGE % ("bucket", HERE, ',le="30.0"'), good=1000, bad=on_time(bad), under=on_time(under),
                    over=on_time(over), worst=0, brief=on_time(min(1, rate / 5)))
-    other = Counter(AGE % ("bucket", HERE, ',le="300.0"'), good=1000, bad=1000)
+    other = Counter(AGE % ("bucket", HERE, ',le="300.0"'), good=1000, bad=1000, start=0)
     return [count, bucket, other]
 
 
@@ -408,7 +409,7 @@ class Worst(Counter):
     """A counter with two more states: all of it is bad, and very bad (for a short while)."""
 
     def __init__(self, series, good, bad, under, over, worst, brief):
-        super().__init__(series, good=good, bad=bad, under=under, over=over)
+        super().__init__(series, good=good, bad=bad, under=under, over=over, start=0)
         object.__setattr__(self, "worst", worst)
         object.__setattr__(self, "brief", brief)
 

@@ -223,7 +223,10 @@ def main():
             sys.exit(f"{key} fails without any mutant:\n{said}")
     survivors = []
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        for mutant, dead in zip(every, pool.map(lambda m: killed(arguments.promtool, m), every)):
+        results = pool.map(lambda m: killed(arguments.promtool, m), every)
+        for number, (mutant, dead) in enumerate(zip(every, results), 1):
+            if number % 50 == 0:
+                print(f"tried {number} of {len(every)}", flush=True)
             if not dead:
                 survivors.append(mutant.line())
                 print("survived", mutant.line(), flush=True)

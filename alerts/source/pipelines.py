@@ -231,7 +231,7 @@ OVERDUE = Alert(
     team="pipeline",
     unit="seconds",
     summary="Pipeline {pipeline_id} should have run",
-    description="Pipeline {pipeline_id} last ended a run {value} ago and is not running; by its schedule, or by its habit of "
+    description="Pipeline {pipeline_id} last began or ended a run {value} ago and is not running; by its schedule, or by its habit of "
     "the last 7 days, it should have.",
     dashboard=OF_PIPELINE,
     run_page=RUNS,
@@ -497,7 +497,7 @@ STEP_SLOW.tests = [
 ROWS = "pipeline_rows_total"
 NO_ROWS = Alert(
     name="PipelineNoRowsProcessed",
-    expr='sum without (step, owner) (pipeline_step:pipeline_rows:delta1d{direction="write"}) == 0\n'
+    expr='sum without (step) (pipeline_step:pipeline_rows:delta1d{direction="write"}) == 0\n'
     f'and ignoring (direction) sum without (status) ({LAST}{{status="SUCCEEDED"}}) > time() - 86400',
     for_="15m",
     severity="warning",
@@ -512,11 +512,11 @@ NO_ROWS = Alert(
 )
 
 
-def rows(written, last, who=A, n=110, read="0+10x110", begin=0, owner=""):
+def rows(written, last, who=A, n=110, read="0+10x110", begin=0):
     # Written by two steps; the time of the last success.
     pad = " ".join(["_"] * begin) + " " if begin else ""
     return {
-        series(ROWS, 'direction="write",step="load"' + owner, who): pad + written,
+        series(ROWS, 'direction="write",step="load"', who): pad + written,
         series(ROWS, 'direction="write",step="audit"', who): f"{pad}7+0x{n}",
         series(ROWS, 'direction="read",step="load"', who): pad + read,
         stamp("SUCCEEDED", who): pad + last,
@@ -597,7 +597,7 @@ BUFFER_DROPS = counted(
     "LogEventsDropped", "pipeline_log_buffer_dropped_total", "15m", 15, "warning",
     "Pipeline {pipeline_id} drops log events",
     "The log buffer of pipeline {pipeline_id} dropped {value} events in 15 minutes ({reason}): what is counted from logs is too low.",
-    RUNS, more='reason="full"', labels=(("reason", "full"),),
+    RUNS, more='reason="overflow"', labels=(("reason", "overflow"),),
 )
 
 BULK = "pipeline_es_bulk_requests_total"
@@ -609,7 +609,7 @@ def bulk(result, **states):
 
 ES = Alert(
     name="EsBulkErrorRateHigh",
-    expr='sum without (result) (rate(pipeline:pipeline_es_bulk_requests:max{result!="ok"}[15m]))\n'
+    expr='sum without (result) (rate(pipeline:pipeline_es_bulk_requests:max{result!~"success|retried"}[15m]))\n'
     "  / sum without (result) (rate(pipeline:pipeline_es_bulk_requests:max[15m]))\n"
     f"  > {default('es_error_ratio')}\n"
     "unless sum without (result) (rate(pipeline:pipeline_es_bulk_requests:max[15m]))\n"
@@ -625,7 +625,8 @@ ES = Alert(
     run_page=RUNS,
     tests=cases(
         [
-            bulk("ok", good=1000, bad=800, under=952, edge=950, over=948),
+            bulk("success", good=1000, bad=700, under=852, edge=850.5, over=848),
+            bulk("retried", good=0, bad=100, under=100, edge=100, over=100),
             bulk("error", good=0, bad=120, under=38, edge=30, over=32),
             bulk("timeout", good=0, bad=80, under=10, edge=20, over=20),
         ],
@@ -636,8 +637,8 @@ ES = Alert(
     )
     + [
         # 0.55 a minute is less than 0.01 a second, 0.65 is more.
-        Case("below", scene([bulk("ok", good=0, bad=0.05), bulk("error", good=0, bad=0.5)], [("bad", 26)]), (at(25),), name="too few requests"),
-        Case("boundary", scene([bulk("ok", good=0, bad=0.05), bulk("error", good=0, bad=0.6)], [("bad", 26)]),
+        Case("below", scene([bulk("success", good=0, bad=0.05), bulk("error", good=0, bad=0.5)], [("bad", 26)]), (at(25),), name="too few requests"),
+        Case("boundary", scene([bulk("success", good=0, bad=0.05), bulk("error", good=0, bad=0.6)], [("bad", 26)]),
              (at(25, Firing(LABELS, None)),), name="just enough requests"),
     ],
 )
