@@ -13,7 +13,8 @@ pub enum Identifier {
     Number,
     /// A word of 20 or more letters and digits, at least 4 of them digits (ULID, KSUID, …).
     Token,
-    /// A path or URL: begins with `/`, `./`, `~/`, holds `://`, a backslash or two slashes.
+    /// A path or URL: begins with `/`, `./`, `~/`, holds `://`, `:\` or two slashes
+    /// of either sort.
     Path,
     /// A reference to a partition: holds `=`, or a date `2026-11-21`.
     Partition,
@@ -63,8 +64,8 @@ impl Identifier {
 fn is_path(value: &str) -> bool {
     ["/", "./", "../", "~/"].iter().any(|start| value.starts_with(start))
         || value.contains("://")
-        || value.contains('\\')
-        || value.matches('/').count() >= 2
+        || value.contains(":\\")
+        || value.matches(['/', '\\']).count() >= 2
 }
 
 /// 8-4-4-4-12.
@@ -115,6 +116,7 @@ mod tests {
         name("extract");
         name("load_orders_2");
         name("team/data");
+        name("a\\b");
         name("java.lang.NullPointerException");
         name("org.apache.spark.SparkException");
         name("S3ObjectStoreMultipartUploadException");
@@ -146,6 +148,7 @@ mod tests {
         case("/data/orders", Identifier::Path);
         case("s3://bucket", Identifier::Path);
         case("a/b/c", Identifier::Path);
+        case("\\\\host\\share", Identifier::Path);
         case("C:\\jobs", Identifier::Path);
         case("dt=today", Identifier::Partition);
         case("orders 2026-11-21", Identifier::Partition);
