@@ -64,7 +64,7 @@ fn with_end(text: &str) -> String {
 }
 
 /// Every command with a help text of its own.
-const COMMANDS: [&[&str]; 14] = [
+const COMMANDS: [&[&str]; 15] = [
     &[],
     &["serve"],
     &["agent"],
@@ -75,6 +75,7 @@ const COMMANDS: [&[&str]; 14] = [
     &["check"],
     &["check", "config"],
     &["check", "kafka"],
+    &["check", "templates"],
     &["decode"],
     &["explain"],
     &["metrics"],

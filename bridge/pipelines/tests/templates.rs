@@ -129,7 +129,7 @@ fn histograms_have_buckets() {
     let case = |kind: &str, rest: &str, expected: &str| match load(&text(kind, rest)) {
         Ok(_) => assert_eq!(expected, "", "{kind} {rest}"),
         Err(faults) => {
-            assert!(!expected.is_empty() && faults.iter().any(|f| f.contains(expected)), "{rest}: {faults:#?}")
+            assert!(!expected.is_empty() && faults.iter().any(|f| f.contains(expected)), "{rest}: {faults:#?}");
         }
     };
     case("histogram", ", buckets: [0.1, 1, 10]", "");
