@@ -32,11 +32,16 @@ impl Identifier {
             return Some(Identifier::Long);
         }
         let bytes = value.as_bytes();
-        if !bytes.iter().any(|b| b.is_ascii_digit() || matches!(b, b'/' | b'\\' | b'=')) && longest_hex(bytes) < 16 {
+        // Most values are short names: nothing below is shorter than 8 without these signs.
+        let sign = bytes.iter().any(|b| matches!(b, b'/' | b'\\' | b'='));
+        if !sign && value.len() < 8 {
             return None;
         }
-        if is_path(value) {
+        if sign && is_path(value) {
             return Some(Identifier::Path);
+        }
+        if !sign && !bytes.iter().any(u8::is_ascii_digit) && longest_hex(bytes) < 16 {
+            return None;
         }
         if bytes.windows(36).any(is_uuid) {
             return Some(Identifier::Uuid);
