@@ -75,6 +75,7 @@ const COMMANDS: [&[&str]; 15] = [
     &["check"],
     &["check", "config"],
     &["check", "kafka"],
+    &["check", "templates"],
     &["decode"],
     &["explain"],
     &["logs"],

@@ -11,7 +11,11 @@ fn judge() -> Result<std::process::Output, Missing> {
         return Err(Missing::Part("jsonschema is not downloaded (tests/run does it)".into()));
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    Ok(parts::python()?.arg(root.join("tests/support/schemas.py")).arg(root.join("templates/schemas")).output().unwrap())
+    Ok(parts::python()?
+        .arg(root.join("tests/support/schemas.py"))
+        .arg(root.join("templates/schemas"))
+        .output()
+        .unwrap())
 }
 
 #[test]

@@ -305,8 +305,11 @@ proptest! {
     #[test]
     fn no_line_is_lost_whatever_it_holds(values in prop::collection::vec(value(), 0..8), cut in any::<prop::sample::Index>(), kind in 0..5usize) {
         let mut text: String = values.iter().map(|value| format!("{value}\n")).collect();
-        while !text.is_char_boundary(text.len() - cut.index(text.len() + 1)) { text.pop(); }
-        text.truncate(text.len() - cut.index(text.len() + 1));
+        let mut end = cut.index(text.len() + 1);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
         let kind = [None, Some("log"), Some("run"), Some("lineage"), Some("job")][kind];
         let parsed = read(text.as_bytes(), None, kind, &EventLimits::default());
         let lines = text.lines().filter(|line| !line.trim().is_empty()).count();

@@ -13,7 +13,8 @@ pub enum Identifier {
     Number,
     /// A word of 20 or more letters and digits, at least 4 of them digits (ULID, KSUID, …).
     Token,
-    /// A path or URL: begins with `/`, `./`, `~/`, holds `://`, a backslash or two slashes.
+    /// A path or URL: begins with `/`, `./`, `~/`, holds `://`, `:\` or two slashes
+    /// of either sort.
     Path,
     /// A reference to a partition: holds `=`, or a date `2026-11-21`.
     Partition,
@@ -31,11 +32,16 @@ impl Identifier {
             return Some(Identifier::Long);
         }
         let bytes = value.as_bytes();
-        if !bytes.iter().any(|b| b.is_ascii_digit() || matches!(b, b'/' | b'\\' | b'=')) && longest_hex(bytes) < 16 {
+        // Most values are short names: nothing below is shorter than 8 without these signs.
+        let sign = bytes.iter().any(|b| matches!(b, b'/' | b'\\' | b'='));
+        if !sign && value.len() < 8 {
             return None;
         }
-        if is_path(value) {
+        if sign && is_path(value) {
             return Some(Identifier::Path);
+        }
+        if !sign && !bytes.iter().any(u8::is_ascii_digit) && longest_hex(bytes) < 16 {
+            return None;
         }
         if bytes.windows(36).any(is_uuid) {
             return Some(Identifier::Uuid);
@@ -63,8 +69,8 @@ impl Identifier {
 fn is_path(value: &str) -> bool {
     ["/", "./", "../", "~/"].iter().any(|start| value.starts_with(start))
         || value.contains("://")
-        || value.contains('\\')
-        || value.matches('/').count() >= 2
+        || value.contains(":\\")
+        || value.matches(['/', '\\']).count() >= 2
 }
 
 /// 8-4-4-4-12.
@@ -115,6 +121,7 @@ mod tests {
         name("extract");
         name("load_orders_2");
         name("team/data");
+        name("a\\b");
         name("java.lang.NullPointerException");
         name("org.apache.spark.SparkException");
         name("S3ObjectStoreMultipartUploadException");
@@ -146,6 +153,7 @@ mod tests {
         case("/data/orders", Identifier::Path);
         case("s3://bucket", Identifier::Path);
         case("a/b/c", Identifier::Path);
+        case("\\\\host\\share", Identifier::Path);
         case("C:\\jobs", Identifier::Path);
         case("dt=today", Identifier::Partition);
         case("orders 2026-11-21", Identifier::Partition);
