@@ -8,7 +8,16 @@ use k2p_pipelines::template::TemplateSet;
 
 use super::Record;
 
-pub const TEMPLATES: &str = include_str!("../../../../tests/reference/templates.yaml");
+/// The shipped templates that `tests/reference/pipelines.py` knows.
+pub fn shipped() -> Arc<TemplateSet> {
+    let files = [
+        ("runs.yaml", include_str!("../../../../templates/runs.yaml")),
+        ("steps.yaml", include_str!("../../../../templates/steps.yaml")),
+        ("logs.yaml", include_str!("../../../../templates/logs.yaml")),
+        ("lineage.yaml", include_str!("../../../../templates/lineage.yaml")),
+    ];
+    Arc::new(TemplateSet::load(&files.map(|(name, text)| (name.to_owned(), text.to_owned()))).unwrap())
+}
 
 pub fn templates(text: &str) -> Arc<TemplateSet> {
     Arc::new(TemplateSet::load(&[("templates.yaml".to_owned(), text.to_owned())]).unwrap())
@@ -31,7 +40,7 @@ pub fn roomy() -> Arc<EventConfig> {
 }
 
 pub fn fresh() -> EventState {
-    EventState::new(roomy(), 3, templates(TEMPLATES))
+    EventState::new(roomy(), 3, shipped())
 }
 
 pub fn apply(state: &mut EventState, record: &Record) -> Applied {
