@@ -4,8 +4,8 @@
 Reads JSON lines, one record each, in the order in which they were consumed:
     {"offset": 7, "timestamp": 1760000000000, "key": "daily", "headers": {"k2p-id": "a;1"}, "value": "..."}
 `value` is the record's text (several lines of events), or a list of bytes where it is no
-text. Prints, sorted, one line per sample (metrics as tests/reference/templates.yaml
-defines them) and one per run. Written from the issue and the design, not from the bridge;
+text. Prints, sorted, one line per sample (the metrics of templates/runs.yaml, steps.yaml,
+logs.yaml, lineage.yaml) and one per run. Written from the issue and the design, not from the bridge;
 it knows no limits and keeps everything.
 """
 import json
@@ -15,8 +15,8 @@ from collections import defaultdict
 from datetime import datetime, timezone
 
 TERMINAL = ("SUCCEEDED", "FAILED", "PARTIAL")
-RUN_BUCKETS = (10.0, 30.0, 60.0, 120.0, 300.0)
-STEP_BUCKETS = (1.0, 10.0, 30.0, 60.0)
+RUN_BUCKETS = (10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, 86400.0)
+STEP_BUCKETS = (0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0, 21600.0)
 RFC3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z$")
 
 
@@ -133,14 +133,20 @@ class Reference:
     def log(self, event, pipeline, time):
         nanoseconds(event["timestamp"])
         level, step = event["level"], event.get("step")
-        metrics = event.get("metrics", {})
+        metrics, owner = event.get("metrics", {}), event.get("tags", {}).get("owner", "none")
         self.count("pipeline_log_events_total", pipeline_id=pipeline, level=level)
+        kind = event.get("error", {}).get("type")
+        kind = kind and re.split(r"[./]", kind)[-1]
+        of = {"pipeline_id": pipeline, "component": event.get("component", "unknown")}
         if level == "ERROR":
-            kind = re.split(r"[./]", event["error"]["type"])[-1]
-            self.count("pipeline_errors_total", pipeline_id=pipeline, component=event["component"], error_type=kind)
+            self.count("pipeline_errors_total", error_type=kind or "unknown", **of)
+        if level in ("WARN", "ERROR", "FATAL"):
+            self.count("pipeline_problem_events_total", level=level, error_type=kind or "none", **of)
         for field, direction in (("rows_read", "read"), ("rows_written", "write")):
             if field in metrics:
-                self.count("pipeline_rows_total", metrics[field], pipeline_id=pipeline, step=step, direction=direction)
+                of = {"pipeline_id": pipeline, "direction": direction}
+                self.count("pipeline_rows_total", metrics[field], step=step or "none", **of)
+                self.count("pipeline_owner_rows_total", metrics[field], owner=owner, **of)
         if step is not None and "duration_ms" in metrics:
             self.observe("pipeline_step_duration_seconds", STEP_BUCKETS, metrics["duration_ms"] / 1000,
                          pipeline_id=pipeline, step=step)
@@ -148,7 +154,9 @@ class Reference:
 
     def lineage(self, event, pipeline, time):
         nanoseconds(event["timestamp"])
-        self.count("pipeline_lineage_total", pipeline_id=pipeline, operation=event["operation"])
+        of = {"pipeline_id": pipeline, "operation": event["operation"]}
+        self.count("pipeline_lineage_total", **of)
+        self.count("pipeline_lineage_class_total", dataset_class=re.split(r"[./]", event["dataset"])[0], **of)
         self.alive(event, pipeline, time)
 
     def alive(self, event, pipeline, time):
@@ -180,7 +188,10 @@ class Reference:
                 setattr(run, name, event[field])
         if not attempt["started"] and (status == "RUNNING" or (status in TERMINAL and start is not None)):
             attempt["started"] = True
-            self.count("pipeline_runs_started_total", pipeline_id=pipeline)
+            for known in ("SUCCEEDED", "FAILED"):
+                self.count("pipeline_runs_total", 0, pipeline_id=pipeline, trigger_type=self.trigger(event, run), status=known)
+            when = seconds(start if start is not None else time * 10**6)
+            self.latest("pipeline_last_run_timestamp_seconds", when, pipeline_id=pipeline, status="RUNNING")
         if number > (latest or 0):
             run.end = None
         if status in TERMINAL and attempt["status"] is None:
@@ -196,7 +207,7 @@ class Reference:
 
     def ended(self, event, attempt, run, pipeline, time):
         status = attempt["status"]
-        labels = {"pipeline_id": pipeline, "trigger_type": event.get("trigger_type", run.trigger), "status": status}
+        labels = {"pipeline_id": pipeline, "trigger_type": self.trigger(event, run), "status": status}
         self.count("pipeline_runs_total", **labels)
         start, end = attempt["start"], attempt["end"]
         if start is not None and end is not None and end >= start:
@@ -205,6 +216,10 @@ class Reference:
         self.latest("pipeline_last_run_timestamp_seconds", when, pipeline_id=pipeline, status=status)
         if status == "FAILED" and run.max_retries and run.max_retries == event.get("retry_count", 0):
             self.count("pipeline_retries_exhausted_total", pipeline_id=pipeline)
+
+    @staticmethod
+    def trigger(event, run):
+        return event.get("trigger_type") or run.trigger or "unknown"
 
     def missed(self, run, pipeline):
         run.missed = True
@@ -226,6 +241,8 @@ class Reference:
             told = [run for run in runs.values() if run.attempts]
             if not told:
                 continue
+            for name in ("sla_missed", "retries", "retries_exhausted", "runs_lost"):
+                self.count(f"pipeline_{name}_total", 0, pipeline_id=pipeline)
             active = [run for run in told if run.status() == "RUNNING"]
             self.samples["pipeline_runs_active", (("pipeline_id", pipeline),)] = len(active)
             if active:

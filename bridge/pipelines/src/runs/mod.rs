@@ -165,9 +165,10 @@ impl Tracker {
         Arc::make_mut(pipeline).judge(sentence, place, &self.limits, &mut self.totals, out)
     }
 
-    /// The state of every pipeline as a fact: for templates that are new.
+    /// The state of every pipeline that had a run event as a fact: for templates that are
+    /// new.
     pub fn states(&self, facts: &mut Vec<Derived>) {
-        facts.extend(self.pipelines.values().map(|p| p.state_fact()));
+        facts.extend(self.pipelines.values().filter(|p| p.is_told()).map(|p| p.state_fact()));
     }
 
     /// What HTTP reads; costs two reference counts.

@@ -41,9 +41,14 @@ pub(super) struct Tally {
     /// The number of the next closing.
     next_closing: u64,
     pub(super) sla_target_ms: Option<f64>,
+    /// Its state as it was last told as a fact; from its first run event on.
+    told: Option<Gauges>,
     pub(super) stats: Arc<Stats>,
     pub(super) last_failure: Option<Arc<LastFailure>>,
 }
+
+/// Running runs, the start of the oldest, the bits of the SLA in milliseconds.
+type Gauges = (u32, Option<UnixNs>, Option<u64>);
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Closing {
@@ -117,7 +122,6 @@ impl Pipeline {
         let Some(run) = self.runs.get(run_id).cloned() else {
             return;
         };
-        let gauges = self.gauges();
         self.tally.count(before, &run, totals);
         if run.is_watched() != before.watched {
             if run.is_watched() {
@@ -131,7 +135,9 @@ impl Pipeline {
             self.close(run_id, place, limits, totals, &mut out.counts);
             out.finished.push(FinishedRun::new(self.subject.value(), run_id, &run));
         }
-        if self.gauges() != gauges {
+        let gauges = Some(self.gauges());
+        if run.state != RunState::Unknown && self.tally.told != gauges {
+            self.tally.told = gauges;
             out.facts.push(self.state_fact());
         }
     }
@@ -246,6 +252,11 @@ impl Pipeline {
         true
     }
 
+    /// Whether its state was told as a fact.
+    pub(super) fn is_told(&self) -> bool {
+        self.tally.told.is_some()
+    }
+
     /// The pipeline's state as a fact.
     pub(super) fn state_fact(&self) -> Derived {
         let (runs_active, oldest, sla) = self.gauges();
@@ -258,7 +269,7 @@ impl Pipeline {
         Derived { kind: FactKind::PipelineState, subject: self.subject.clone(), values }
     }
 
-    fn gauges(&self) -> (u32, Option<UnixNs>, Option<u64>) {
+    fn gauges(&self) -> Gauges {
         let tally = &self.tally;
         let oldest = tally.active.first_key_value().map(|(start, _)| *start);
         (tally.runs_active, oldest, tally.sla_target_ms.map(f64::to_bits))
@@ -337,6 +348,7 @@ pub(crate) struct Saved<'a> {
     next_closing: u64,
     #[serde(with = "optional_bits")]
     sla_target_ms: Option<f64>,
+    told: bool,
     stats: &'a Stats,
     last_failure: Option<&'a LastFailure>,
 }
@@ -351,6 +363,7 @@ pub(crate) struct Loaded {
     next_closing: u64,
     #[serde(with = "optional_bits")]
     sla_target_ms: Option<f64>,
+    told: bool,
     stats: Stats,
     last_failure: Option<LastFailure>,
 }
@@ -364,6 +377,7 @@ impl Pipeline {
             closings: tally.closings.iter().collect(),
             next_closing: tally.next_closing,
             sla_target_ms: tally.sla_target_ms,
+            told: tally.told.is_some(),
             stats: &tally.stats,
             last_failure: tally.last_failure.as_deref(),
         }
@@ -385,6 +399,8 @@ impl Pipeline {
             }
             pipeline.runs.insert(run_id, Arc::new(run));
         }
+        // After every event that was the state.
+        pipeline.tally.told = saved.told.then(|| pipeline.gauges());
         (Arc::from(saved.name), pipeline)
     }
 }

@@ -14,6 +14,8 @@ struct Bed {
     facts: Vec<String>,
     counts: Vec<(RunCount, u64)>,
     finished: Vec<String>,
+    /// The pipeline's state as it was last derived.
+    state: Option<Derived>,
 }
 
 impl Bed {
@@ -26,6 +28,7 @@ impl Bed {
             facts: Vec::new(),
             counts: Vec::new(),
             finished: Vec::new(),
+            state: None,
         }
     }
 
@@ -73,6 +76,7 @@ impl Bed {
                 self.tracker.run_event(&self.subject, &event, place, &mut out);
             }
         }
+        self.state = out.facts.iter().rfind(|f| f.kind == FactKind::PipelineState).cloned().or(self.state.take());
         self.facts.extend(out.facts.iter().filter(|f| f.kind != FactKind::PipelineState).map(word));
         self.counts.extend(out.counts.iter());
         self.finished.extend(out.finished.iter().map(|run| format!("{}:{}", run.status.as_str(), run.retry_count)));
@@ -230,6 +234,7 @@ fn gauges_follow_the_running_runs() {
     let state = |bed: &Bed| {
         let mut facts = Vec::new();
         bed.tracker.states(&mut facts);
+        assert_eq!(facts.first(), bed.state.as_ref());
         let number = |path| match facts[0].field(path) {
             Some(Scalar::Number(n)) => Some(n),
             _ => None,
@@ -242,6 +247,9 @@ fn gauges_follow_the_running_runs() {
         ("RUNNING r=b s=10 sla=30", (2.0, Some(10.0), Some(30.0))),
         ("RUNNING r=c s=5", (3.0, Some(5.0), Some(30.0))),
         ("RUNNING r=c s=4", (3.0, Some(4.0), Some(30.0))),
+        ("RUNNING r=c sla=30", (3.0, Some(4.0), Some(30.0))),
+        ("QUEUED r=d sla=90", (3.0, Some(4.0), Some(90.0))),
+        ("QUEUED r=d sla=30", (3.0, Some(4.0), Some(30.0))),
         ("FAILED r=c", (2.0, Some(10.0), Some(30.0))),
         ("FAILED r=a", (1.0, Some(10.0), Some(30.0))),
         ("SUCCEEDED r=b", (0.0, None, Some(30.0))),

@@ -8,14 +8,23 @@ use k2p_pipelines::template::TemplateSet;
 
 use super::Record;
 
-pub const TEMPLATES: &str = include_str!("../../../../tests/reference/templates.yaml");
+/// The shipped templates that `tests/reference/pipelines.py` knows.
+pub(crate) fn shipped() -> Arc<TemplateSet> {
+    let files = [
+        ("runs.yaml", include_str!("../../../../templates/runs.yaml")),
+        ("steps.yaml", include_str!("../../../../templates/steps.yaml")),
+        ("logs.yaml", include_str!("../../../../templates/logs.yaml")),
+        ("lineage.yaml", include_str!("../../../../templates/lineage.yaml")),
+    ];
+    Arc::new(TemplateSet::load(&files.map(|(name, text)| (name.to_owned(), text.to_owned()))).unwrap())
+}
 
-pub fn templates(text: &str) -> Arc<TemplateSet> {
+pub(crate) fn templates(text: &str) -> Arc<TemplateSet> {
     Arc::new(TemplateSet::load(&[("templates.yaml".to_owned(), text.to_owned())]).unwrap())
 }
 
 /// Runs and series are never forgotten, silence is a matter of minutes.
-pub fn roomy() -> Arc<EventConfig> {
+pub(crate) fn roomy() -> Arc<EventConfig> {
     let most = 10_000_000;
     let runs = RunLimits {
         lost_after_ms: 120_000,
@@ -30,29 +39,29 @@ pub fn roomy() -> Arc<EventConfig> {
     Arc::new(EventConfig { runs, ..EventConfig::default() })
 }
 
-pub fn fresh() -> EventState {
-    EventState::new(roomy(), 3, templates(TEMPLATES))
+pub(crate) fn fresh() -> EventState {
+    EventState::new(roomy(), 3, shipped())
 }
 
-pub fn apply(state: &mut EventState, record: &Record) -> Applied {
+pub(crate) fn apply(state: &mut EventState, record: &Record) -> Applied {
     record.lend(|raw| state.apply(raw, &|_| None)).unwrap()
 }
 
-pub fn apply_all(state: &mut EventState, log: &[Record]) {
+pub(crate) fn apply_all(state: &mut EventState, log: &[Record]) {
     for record in log {
         apply(state, record);
     }
 }
 
 /// The record of an owner, put into the log.
-pub fn appended(record: AppendedRecord, offset: i64, timestamp: i64) -> Record {
+pub(crate) fn appended(record: AppendedRecord, offset: i64, timestamp: i64) -> Record {
     let headers = record.headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     Record { offset, timestamp, key: record.key, headers, value: record.value }
 }
 
 /// The log with what a live owner appends to it: every so many records it judges, by a
 /// clock that is right. Returns the state that it ended up with.
-pub fn judged(log: &[Record], every: usize) -> (Vec<Record>, EventState) {
+pub(crate) fn judged(log: &[Record], every: usize) -> (Vec<Record>, EventState) {
     let mut state = fresh();
     let mut whole = Vec::with_capacity(log.len());
     for (at, record) in log.iter().enumerate() {
@@ -76,7 +85,7 @@ pub fn judged(log: &[Record], every: usize) -> (Vec<Record>, EventState) {
 }
 
 /// Every series and every run, one line each, sorted.
-pub fn lines(state: &mut EventState) -> Vec<String> {
+pub(crate) fn lines(state: &mut EventState) -> Vec<String> {
     let view = state.publish(0);
     let mut lines = Vec::new();
     for origin in view.origins.values() {
@@ -106,7 +115,7 @@ pub fn lines(state: &mut EventState) -> Vec<String> {
 
 /// What must be the same to the byte: the exposition, each origin's place in the log,
 /// the runs, the pipelines' figures.
-pub fn face(state: &mut EventState) -> String {
+pub(crate) fn face(state: &mut EventState) -> String {
     let mut face = told(state);
     for origin in state.publish(0).origins.values() {
         face.push_str(&format!("\n{} {} {}", origin.key, origin.offset, origin.dump_time));
@@ -115,7 +124,7 @@ pub fn face(state: &mut EventState) -> String {
 }
 
 /// The same without the places in the log, which judgements of others shift.
-pub fn told(state: &mut EventState) -> String {
+pub(crate) fn told(state: &mut EventState) -> String {
     let mut face = lines(state).join("\n");
     let runs = state.runs();
     for run in runs.runs(None) {

@@ -2,7 +2,7 @@
 //! retries, some without start or end; sent twice, out of order, cut, miskeyed. The same
 //! seed gives the same stream.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
-pub mod bed;
+pub(crate) mod bed;
 
 use std::collections::VecDeque;
 
@@ -10,17 +10,17 @@ use k2p_core::envelope::RawRecord;
 
 /// A record of the log, owned.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Record {
-    pub offset: i64,
-    pub timestamp: i64,
-    pub key: Option<Vec<u8>>,
-    pub headers: Vec<(String, Vec<u8>)>,
-    pub value: Vec<u8>,
+pub(crate) struct Record {
+    pub(crate) offset: i64,
+    pub(crate) timestamp: i64,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) headers: Vec<(String, Vec<u8>)>,
+    pub(crate) value: Vec<u8>,
 }
 
 impl Record {
     /// Hands it on as Kafka would.
-    pub fn lend<T>(&self, to: impl FnOnce(&RawRecord<'_>) -> T) -> T {
+    pub(crate) fn lend<T>(&self, to: impl FnOnce(&RawRecord<'_>) -> T) -> T {
         let headers: Vec<(&str, &[u8])> = self.headers.iter().map(|(n, v)| (n.as_str(), v.as_slice())).collect();
         to(&RawRecord {
             key: self.key.as_deref(),
@@ -32,7 +32,7 @@ impl Record {
     }
 
     /// One JSON line, as `tests/reference/pipelines.py` reads it.
-    pub fn to_json(&self) -> String {
+    pub(crate) fn to_json(&self) -> String {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         let headers: serde_json::Map<String, serde_json::Value> =
             self.headers.iter().map(|(n, v)| (n.clone(), text(v).into())).collect();
@@ -49,25 +49,25 @@ impl Record {
 }
 
 /// Offsets grow by this, so that a test can put records in between.
-pub const STRIDE: i64 = 4096;
+pub(crate) const STRIDE: i64 = 4096;
 
 /// Small, and the same everywhere: xorshift64*.
 #[derive(Debug, Clone)]
-pub struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    pub fn new(seed: u64) -> Dice {
+    pub(crate) fn new(seed: u64) -> Dice {
         Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    pub fn roll(&mut self, sides: u64) -> u64 {
+    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % sides
     }
 
-    pub fn one_in(&mut self, n: u64) -> bool {
+    pub(crate) fn one_in(&mut self, n: u64) -> bool {
         self.roll(n) == 0
     }
 
@@ -78,14 +78,14 @@ impl Dice {
 
 /// What the stream is to be like.
 #[derive(Debug, Clone)]
-pub struct Shape {
-    pub seed: u64,
-    pub events: usize,
-    pub pipelines: u64,
+pub(crate) struct Shape {
+    pub(crate) seed: u64,
+    pub(crate) events: usize,
+    pub(crate) pipelines: u64,
     /// Records sent again with their id, one in so many; 0: none.
-    pub duplicates: u64,
+    pub(crate) duplicates: u64,
     /// Lines that are none, one in so many; 0: none.
-    pub malformed: u64,
+    pub(crate) malformed: u64,
 }
 
 /// The beginning of the stream, Unix seconds.
@@ -106,7 +106,7 @@ struct Maker {
 }
 
 /// The stream as a log.
-pub fn log(shape: &Shape) -> Vec<Record> {
+pub(crate) fn log(shape: &Shape) -> Vec<Record> {
     let mut maker = Maker {
         dice: Dice::new(shape.seed),
         now_ms: BEGIN * 1000,
