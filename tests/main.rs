@@ -9,6 +9,7 @@
 )]
 
 mod checker;
+mod events;
 mod faults;
 mod figures;
 mod house;
@@ -19,6 +20,7 @@ mod it_cli;
 mod it_decode;
 mod it_demo;
 mod it_dumps;
+mod it_events;
 mod it_faults;
 mod it_handover;
 mod it_hole;
