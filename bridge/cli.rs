@@ -68,7 +68,7 @@ pub(crate) enum Command {
     /// Shows the whole way on this machine, with nothing installed: simulated clusters, their
     /// agents, an in-process Kafka, two bridges, a status page.
     ///
-    /// It prints the addresses and three things to try. Ctrl-C ends it; nothing is left behind.
+    /// It prints the addresses and four things to try. Ctrl-C ends it; nothing is left behind.
     ///
     /// Example: kafka2prom demo --scrape http://127.0.0.1:9100/metrics
     Demo(DemoArgs),

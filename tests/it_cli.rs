@@ -64,7 +64,7 @@ fn with_end(text: &str) -> String {
 }
 
 /// Every command with a help text of its own.
-const COMMANDS: [&[&str]; 15] = [
+const COMMANDS: [&[&str]; 16] = [
     &[],
     &["serve"],
     &["agent"],
@@ -72,6 +72,7 @@ const COMMANDS: [&[&str]; 15] = [
     &["topics"],
     &["topics", "create"],
     &["topics", "check"],
+    &["topics", "accept-loss"],
     &["check"],
     &["check", "config"],
     &["check", "kafka"],
@@ -169,7 +170,7 @@ fn errors_of_serve_are_as_they_were_read() {
     let commands = [
         serve(&[]),
         serve(&["--kafka.brokers", "nowhere", "--kafka.topic", "k2p.metrics"]),
-        serve(&["--kafka.brokers", "a:9092,b:", "--kafka.topic", "k2p.metrics:events"]),
+        serve(&["--kafka.brokers", "a:9092,b:", "--kafka.topic", "k2p.metrics:push"]),
         with(&["--kafka.property", "sesion.timeout.ms=5000"]),
         with(&["--kafka.property", "enable.auto.commit=true", "--kafka.property", "group.instance.id=a"]),
         with(&["--kafka.property", "security.protocol"]),

@@ -9,6 +9,7 @@
 )]
 
 mod checker;
+mod events;
 mod faults;
 mod figures;
 mod figures_ownership;
@@ -24,6 +25,7 @@ mod it_cli;
 mod it_decode;
 mod it_demo;
 mod it_dumps;
+mod it_events;
 mod it_faults;
 mod it_faults_cluster;
 mod it_faults_scrapes;

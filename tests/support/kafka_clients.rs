@@ -176,6 +176,14 @@ impl Kafka {
         self.wait_leaders(topic, i32::try_from(total).expect("few partitions"));
     }
 
+    /// Deletes the records below `before`, as retention would.
+    pub fn delete_records(&self, topic: &str, partition: i32, before: i64) {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(before)).expect("a valid offset");
+        let deleted = block_on(self.admin().delete_records(&list, &options())).expect("Kafka answers");
+        assert!(deleted.elements().iter().all(|e| e.error().is_ok()), "{deleted:?}");
+    }
+
     /// Deletes a topic.
     pub fn delete_topic(&self, topic: &str) {
         let deleted = block_on(self.admin().delete_topics(&[topic], &options())).expect("Kafka answers");

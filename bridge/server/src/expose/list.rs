@@ -109,6 +109,9 @@ pub(super) struct Here {
     pub(super) state: State,
     /// A scrape sees it now.
     pub(super) exposed: bool,
+    /// Of a replayed partition: why it stands still.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) blocked: Option<String>,
     pub(super) position: i64,
     pub(super) lag_records: Option<u64>,
     pub(super) lag_seconds: Option<f64>,
@@ -129,6 +132,7 @@ impl Here {
         Here {
             state: p.state(),
             exposed: p.may_expose(now),
+            blocked: p.replay.blocked().map(|b| b.detail.clone()),
             position: p.position.load(Relaxed),
             lag_records: p.lag_records(),
             lag_seconds: p.lag_ms(wall).map(seconds),

@@ -38,6 +38,9 @@ pub(super) fn unreadiness(exposer: &Exposer) -> Option<String> {
     let all = live.all();
     let hidden: Vec<_> = all.iter().filter(|p| !p.may_expose(now)).collect();
     let first = hidden.first()?;
+    if let Some(blocked) = hidden.iter().find_map(|p| p.replay.blocked()) {
+        return Some(format!("A partition stands still: {}.", blocked.detail));
+    }
     Some(format!(
         "{} of {} assigned partitions cannot be scraped yet, the first one {}/{} ({}).",
         hidden.len(),

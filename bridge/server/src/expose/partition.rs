@@ -76,6 +76,9 @@ enum Place {
 fn place(exposer: &Exposer, topic: &str, partition: i32) -> Place {
     let live = &exposer.state.live;
     if let Some(here) = live.get(topic, partition) {
+        if let Some(blocked) = here.replay.blocked() {
+            return Place::Moving(format!("it stands still: {}", blocked.detail));
+        }
         return Place::Moving(format!("this bridge is taking it over ({})", here.state().as_str()));
     }
     let group = live.group();

@@ -93,6 +93,7 @@ pub(crate) struct StateLog {
     parts: Mutex<Client>,
     appender: Arc<Appender>,
     stop: Arc<AtomicBool>,
+    shutdown: Shutdown,
     follower: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -126,6 +127,7 @@ impl StateLog {
             parts: Mutex::new(reader()?),
             appender: appender.clone(),
             stop: Arc::default(),
+            shutdown: shutdown.clone(),
             follower: Mutex::default(),
         });
         let thread = std::thread::Builder::new().name("k2p-state".to_owned()).spawn({
@@ -163,11 +165,11 @@ impl StateLog {
             let behind = wanted.iter().find(|(p, end)| index.positions.get(p).is_none_or(|at| at < end));
             let Some((partition, end)) = behind else { return Ok(()) };
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.stop.load(Ordering::SeqCst) {
+            if left.is_zero() || self.shutdown.is_triggered() {
                 let at = index.positions.get(partition).copied().unwrap_or(0);
                 return Err(unread(format!("partition {partition} is read up to {at} of {end}")));
             }
-            index = changed.wait_timeout(index, left).unwrap_or_else(PoisonError::into_inner).0;
+            index = changed.wait_timeout(index, left.min(POLL)).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -256,7 +258,7 @@ impl StateLog {
         client.assign(&list).map_err(|e| e.to_string())?;
         let (mut found, mut heard) = (Vec::with_capacity(offsets.len()), Instant::now());
         let ended = loop {
-            if heard.elapsed() > PATIENCE || self.stop.load(Ordering::SeqCst) {
+            if heard.elapsed() > PATIENCE || self.shutdown.is_triggered() {
                 break Err("Kafka does not send it".to_owned());
             }
             match client.poll(POLL) {

@@ -190,10 +190,7 @@ impl<'a> Serving<'a> {
         while !self.on.stopped() {
             let ended = match queue.poll(self.patience()) {
                 Some(Polled::Record(record)) => self.record(&record),
-                Some(Polled::End(offset)) => {
-                    self.end(offset);
-                    None
-                }
+                Some(Polled::End(offset)) => self.end(offset),
                 Some(Polled::Error(error)) => {
                     tracing::debug!(%error, "partition error; the client retries");
                     None
@@ -299,12 +296,16 @@ impl<'a> Serving<'a> {
     }
 
     /// The end of the log: whatever lies below and was not delivered never will be.
-    fn end(&mut self, offset: i64) {
+    fn end(&mut self, offset: i64) -> Option<Ended> {
         if offset > self.next {
+            if self.is_cut(offset) {
+                return Some(Ended::Again(None));
+            }
             self.next = offset;
             self.dirty = true;
         }
         self.publish_if_due(true);
+        None
     }
 
     fn publish_if_due(&mut self, idle: bool) {

@@ -151,6 +151,9 @@ fn owner(p: &PartitionInfo, address: &str) -> String {
 }
 
 fn state(here: &Here) -> String {
+    if let Some(why) = &here.blocked {
+        return badge(Tone::Bad, "stands still") + &format!("<p class=\"why\">{}</p>", esc(why));
+    }
     let text = here.state.as_str().replace('_', " ");
     let tone = match here.state {
         State::Live if here.exposed => Tone::Good,
