@@ -39,6 +39,7 @@ use crate::labels::Labels;
 use crate::model::{MonoMs, UnixMs};
 use crate::partitioner::partition_of;
 use crate::parts::{Assembly, Piece};
+use crate::store::shape::Shapes;
 use crate::view::{Origin, PartitionView};
 use interval::Interval;
 
@@ -61,7 +62,10 @@ pub struct PartitionCache {
     live: bool,
     living: usize,
     series: u64,
+    /// Of the dumps, without the shapes.
     bytes: u64,
+    /// `None`: every dump is read anew.
+    shapes: Option<Shapes>,
 }
 
 /// What the owner knows of an origin beside what it shows.
@@ -118,7 +122,14 @@ impl PartitionCache {
             living: 0,
             series: 0,
             bytes: 0,
+            shapes: Some(Shapes::default()),
         }
+    }
+
+    /// Reads and stores every dump anew, as the shapes must do it faster: the tests hold
+    /// both side by side.
+    pub fn without_shapes(self) -> Self {
+        PartitionCache { shapes: None, ..self }
     }
 
     /// Takes a new configuration: for dumps to come, and for staleness at once.
@@ -230,7 +241,7 @@ impl PartitionCache {
             position: self.position,
             origins: self.origins.clone(),
             series: self.series,
-            bytes: self.bytes,
+            bytes: self.bytes + self.shapes.as_ref().map_or(0, |s| s.bytes() as u64),
         })
     }
 

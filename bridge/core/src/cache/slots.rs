@@ -56,7 +56,7 @@ impl PartitionCache {
         if let Some(dump) = &slot.origin.dump {
             self.living += 1;
             self.series += dump.series() as u64;
-            self.bytes += dump.bytes() as u64;
+            self.bytes += dump.own_bytes() as u64;
         }
         let key = slot.origin.key.clone();
         self.origins.insert(key.clone(), slot.origin.clone());
@@ -72,7 +72,7 @@ impl PartitionCache {
         };
         self.living -= 1;
         self.series -= dump.series() as u64;
-        self.bytes -= dump.bytes() as u64;
+        self.bytes -= dump.own_bytes() as u64;
         let origin = Arc::new(Origin { dump: None, dump_bytes: 0, ..Origin::clone(&slot.origin) });
         slot.origin = origin.clone();
         self.origins.insert(key.clone(), origin);

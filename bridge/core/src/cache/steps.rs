@@ -77,7 +77,9 @@ impl PartitionCache {
 
     /// Reads a complete dump without changing anything.
     pub(crate) fn read(&self, identity: &Identity, dump: &Dump<'_>) -> Result<Prepared, Refusal> {
-        read::read(&self.config, &identity.labels, dump.content_type, &dump.pieces)
+        let last = self.slots.get(&identity.key).and_then(|slot| slot.origin.dump.as_deref());
+        let shapes = self.shapes.as_ref();
+        read::read(&self.config, shapes, last, &identity.labels, dump.content_type, &dump.pieces)
     }
 
     pub(crate) fn parts_too_large(&self, bytes: usize) -> Refusal {

@@ -59,7 +59,7 @@ impl<'s> Merged<'s> {
             help_conflict: None,
             unit: family.unit,
             mixed_names: false,
-            openmetrics: family.traits.openmetrics,
+            openmetrics: family.fits_openmetrics(),
             utf8: family.traits.utf8,
             overridden: family.traits.overridden,
             single: is_single(family),
@@ -86,7 +86,7 @@ impl<'s> Merged<'s> {
         self.unit = if unit_differs { Some("") } else { self.unit.or(family.unit) };
         let first = sources.all[self.members[0].0 as usize].dump.family(self.members[0].1 as usize);
         self.mixed_names |= first.is_some_and(|f| f.name != family.name);
-        self.openmetrics &= family.traits.openmetrics;
+        self.openmetrics = self.openmetrics && family.fits_openmetrics();
         self.utf8 |= family.traits.utf8;
         self.overridden |= family.traits.overridden;
         self.single &= is_single(family);
