@@ -23,6 +23,12 @@ mod synthetic;
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    if wanted == ["profile"] {
+        return ingest::profile();
+    }
+    if wanted == ["profile-scrape"] {
+        return scrape::profile();
+    }
     let tables: [(&str, fn()); 6] = [
         ("ingest-repeated", ingest::repeated),
         ("ingest-cold", ingest::cold),

@@ -27,6 +27,7 @@ mod take;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use imbl::OrdMap;
 
 pub use config::{CacheConfig, Limits, Now, Staleness};
@@ -34,7 +35,7 @@ pub(crate) use interval::CLOCK_SET_BACK;
 pub use outcome::{Accepted, Applied, CatalogueEntry, Expired, Outcome, RefusedRecord};
 pub(crate) use read::Prepared;
 
-use crate::envelope::{self, RawRecord};
+use crate::envelope::{self, OriginKey, RawRecord};
 use crate::labels::Labels;
 use crate::model::{MonoMs, UnixMs};
 use crate::partitioner::partition_of;
@@ -52,7 +53,9 @@ pub struct PartitionCache {
     topic: Arc<str>,
     partition: i32,
     config: CacheConfig,
-    slots: HashMap<Arc<str>, Slot>,
+    /// How often it was configured anew.
+    configured: u64,
+    slots: HashMap<Arc<str>, Slot, RandomState>,
     unfinished: HashMap<Arc<str>, Assembly>,
     refusals: VecDeque<RefusedRecord>,
     /// What readers see; shares everything with earlier views that did not change.
@@ -75,6 +78,8 @@ struct Slot {
     interval: Interval,
     /// When its newest accepted dump came, by the place in the log.
     fresh: MonoMs,
+    /// The configuration under which its labels were made.
+    configured: u64,
 }
 
 /// Whose record it is.
@@ -112,7 +117,8 @@ impl PartitionCache {
             topic,
             partition,
             config,
-            slots: HashMap::new(),
+            configured: 0,
+            slots: HashMap::default(),
             unfinished: HashMap::new(),
             refusals: VecDeque::new(),
             origins: OrdMap::new(),
@@ -134,6 +140,7 @@ impl PartitionCache {
 
     /// Takes a new configuration: for dumps to come, and for staleness at once.
     pub fn configure(&mut self, config: CacheConfig) {
+        self.configured += 1;
         self.config = config;
     }
 
@@ -169,6 +176,7 @@ impl PartitionCache {
                 }),
                 interval: Interval::known(entry.dump_time, entry.interval),
                 fresh: now.mono.saturating_sub(age),
+                configured: self.configured,
             };
             self.show(slot);
         }
@@ -192,7 +200,7 @@ impl PartitionCache {
             Ok(identity) => identity,
             Err(refusal) => return self.refuse(None, record.offset, refusal, now),
         };
-        match envelope::open(record) {
+        match envelope::open_as(record, OriginKey::Labels(identity.labels.clone())) {
             Ok(envelope) => self.take(&identity, &envelope, log_time, now),
             Err(refusal) => self.refuse(Some(&identity.key), record.offset, refusal, now),
         }

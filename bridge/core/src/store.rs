@@ -171,6 +171,11 @@ impl StoredDump {
         }
     }
 
+    /// What dumps have in common that differ in values only.
+    pub(crate) fn shape_id(&self) -> Option<usize> {
+        self.shaped().map(Shaped::shape_id)
+    }
+
     pub(crate) fn shaped(&self) -> Option<&Shaped> {
         match &self.form {
             Form::Plain(_) => None,

@@ -7,28 +7,15 @@ pub(crate) fn cpu() -> f64 {
     now.tv_sec as f64 + now.tv_nsec as f64 / 1e9
 }
 
-/// One way of doing the work of a table's row.
+/// One way of doing the work of a table's row; returns the bytes that it read.
 pub(crate) struct Contender<'a> {
-    pub(crate) name: &'static str,
-    pub(crate) run: Box<dyn FnMut() + 'a>,
+    name: &'static str,
+    run: Box<dyn FnMut() -> usize + 'a>,
 }
 
 /// A contender that is ready to run.
-pub(crate) fn contender<'a>(name: &'static str, run: impl FnMut() + 'a) -> Contender<'a> {
+pub(crate) fn contender<'a>(name: &'static str, run: impl FnMut() -> usize + 'a) -> Contender<'a> {
     Contender { name, run: Box::new(run) }
-}
-
-/// Runs them in turns; the median seconds of each, in their order.
-pub(crate) fn medians(contenders: &mut [Contender<'_>], rounds: usize) -> Vec<f64> {
-    let mut times: Vec<Vec<f64>> = contenders.iter().map(|_| Vec::new()).collect();
-    for _ in 0..rounds {
-        for (contender, times) in contenders.iter_mut().zip(&mut times) {
-            let start = cpu();
-            (contender.run)();
-            times.push(cpu() - start);
-        }
-    }
-    times.iter_mut().map(|t| median(t)).collect()
 }
 
 /// The middle one.
@@ -37,13 +24,21 @@ pub(crate) fn median(times: &mut [f64]) -> f64 {
     times[times.len() / 2]
 }
 
-/// Prints the contenders' throughput over `bytes`, each as a multiple of the last one's.
-pub(crate) fn throughput(title: &str, bytes: usize, contenders: &mut [Contender<'_>], rounds: usize) {
-    let times = medians(contenders, rounds);
-    let slowest = *times.last().unwrap();
-    println!("{title} ({:.1} MB)", bytes as f64 / 1e6);
-    for (contender, seconds) in contenders.iter().zip(&times) {
-        let (mb, ratio) = (bytes as f64 / seconds / 1e6, slowest / seconds);
-        println!("  {:<34} {mb:>9.0} MB/s {:>8.1} GB/min {ratio:>8.1} ×", contender.name, mb * 0.06);
+/// Runs the contenders in turns and prints each one's median throughput, as a multiple of
+/// the last one's.
+pub(crate) fn throughput(title: &str, contenders: &mut [Contender<'_>], rounds: usize) {
+    let mut rates: Vec<Vec<f64>> = contenders.iter().map(|_| Vec::new()).collect();
+    for _ in 0..rounds {
+        for (contender, rates) in contenders.iter_mut().zip(&mut rates) {
+            let start = cpu();
+            let bytes = (contender.run)();
+            rates.push(bytes as f64 / (cpu() - start) / 1e6);
+        }
+    }
+    let rates: Vec<f64> = rates.iter_mut().map(|r| median(r)).collect();
+    let last = rates.last().copied().unwrap_or(1.0);
+    println!("{title}");
+    for (contender, rate) in contenders.iter().zip(&rates) {
+        println!("  {:<34} {rate:>9.0} MB/s {:>8.1} GB/min {:>8.1} ×", contender.name, rate * 0.06, rate / last);
     }
 }

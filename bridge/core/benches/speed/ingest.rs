@@ -7,11 +7,9 @@ use k2p_core::codec::{self, ParseOptions};
 use k2p_core::compress::{self, Encoding, compress};
 use k2p_core::envelope::RawRecord;
 
-use crate::cases::{Case, real_cases};
+use crate::cases::{Case, Origin, real_cases};
 use crate::clock::{contender, cpu, median, throughput};
 use crate::synthetic;
-
-const ROUNDS: usize = 7;
 
 pub(crate) fn cache() -> PartitionCache {
     let limits = Limits { origins: 100_000, series_per_origin: 300_000, ..Limits::default() };
@@ -45,20 +43,32 @@ pub(crate) fn apply(cache: &mut PartitionCache, case: &Case, n: usize, encoding:
     bytes
 }
 
-fn parse_only(case: &Case) {
+fn parse_only(case: &Case) -> usize {
+    let options = ParseOptions { max_series: 300_000, ..ParseOptions::default() };
     for body in case.origins.iter().flat_map(|o| &o.dumps) {
-        let options = ParseOptions { max_series: 300_000, ..ParseOptions::default() };
         black_box(codec::parse(codec::Format::Text, body, &options).unwrap());
     }
+    case.bytes()
 }
 
-/// The crate as its documentation says.
-fn prometheus_parse(case: &Case) {
+/// Every dump of the case, round by round.
+fn apply_all(cache: &mut PartitionCache, case: &Case, encoding: Option<&str>) -> usize {
+    (0..case.rounds()).map(|n| apply(cache, case, n, encoding)).sum()
+}
+
+/// The crate as its documentation says, on the first 20 MB.
+fn prometheus_parse(case: &Case) -> usize {
+    let mut read = 0;
     for body in case.origins.iter().flat_map(|o| &o.dumps) {
+        if read > 20_000_000 {
+            break;
+        }
+        read += body.len();
         let text = std::str::from_utf8(body).unwrap();
         let lines = text.lines().map(|l| Ok(l.to_owned()));
         black_box(prometheus_parse::Scrape::parse(lines).unwrap());
     }
+    read
 }
 
 /// Dumps of origins that are known, in their shape.
@@ -68,19 +78,18 @@ pub(crate) fn repeated() {
     cases.push(synthetic::million(true));
     for case in &cases {
         let mut cache = cache();
-        (0..case.rounds()).for_each(|n| _ = apply(&mut cache, case, n, None));
+        apply_all(&mut cache, case, None);
         let mut contenders = [
-            contender("ingest", || (0..case.rounds()).for_each(|n| _ = apply(&mut cache, case, n, None))),
+            contender("ingest", || apply_all(&mut cache, case, None)),
             contender("prometheus-parse", || prometheus_parse(case)),
         ];
-        // Every contender reads every dump once.
-        throughput(
-            &case.name,
-            case.bytes(),
-            &mut contenders,
-            ROUNDS.min(if case.bytes() > 50_000_000 { 3 } else { 7 }),
-        );
+        throughput(&case.name, &mut contenders, rounds(case));
     }
+}
+
+/// A few rounds more where a round is short.
+fn rounds(case: &Case) -> usize {
+    if case.bytes() > 50_000_000 { 3 } else { 7 }
 }
 
 /// Every dump met for the first time.
@@ -89,22 +98,28 @@ pub(crate) fn cold() {
     cases.push(synthetic::million(true));
     cases.push(synthetic::hostile());
     for case in &cases {
-        let mut contenders = [
-            contender("ingest into an empty cache", || {
-                for n in 0..case.rounds() {
-                    let mut cache = cache();
-                    apply(&mut cache, case, n, None);
+        let cold = || {
+            let mut bytes = 0;
+            for origin in &case.origins {
+                for dump in &origin.dumps {
+                    let alone = Case {
+                        name: case.name.clone(),
+                        origins: vec![Origin { key: origin.key.clone(), dumps: vec![dump.clone()] }],
+                    };
+                    bytes += apply(&mut cache(), &alone, 0, None);
                 }
+            }
+            bytes
+        };
+        let mut contenders = [
+            contender("ingest, each dump a new shape", cold),
+            contender("ingest, a restarted bridge", || {
+                (0..case.rounds()).map(|n| apply(&mut cache(), case, n, None)).sum()
             }),
             contender("parse alone", || parse_only(case)),
             contender("prometheus-parse", || prometheus_parse(case)),
         ];
-        throughput(
-            &case.name,
-            case.bytes(),
-            &mut contenders,
-            ROUNDS.min(if case.bytes() > 50_000_000 { 3 } else { 7 }),
-        );
+        throughput(&case.name, &mut contenders, rounds(case));
     }
 }
 
@@ -116,18 +131,42 @@ pub(crate) fn compressed() {
             *body = compress(Encoding::Zstd, body).unwrap();
         }
         let mut cache = cache();
-        let rounds = case.rounds();
-        (0..rounds).for_each(|n| _ = apply(&mut cache, &case, n, Some("zstd")));
+        apply_all(&mut cache, &case, Some("zstd"));
         let mut contenders = [
-            contender("ingest, zstd", || (0..rounds).for_each(|n| _ = apply(&mut cache, &case, n, Some("zstd")))),
+            contender("ingest, zstd", || {
+                apply_all(&mut cache, &case, Some("zstd"));
+                bytes
+            }),
             contender("zstd alone", || {
                 for body in case.origins.iter().flat_map(|o| &o.dumps) {
                     black_box(compress::decompress(Encoding::Zstd, body, 64 << 20).unwrap());
                 }
+                bytes
             }),
         ];
-        throughput(&case.name, bytes, &mut contenders, 5);
+        throughput(&case.name, &mut contenders, 5);
     }
+}
+
+/// One thing over and over, for a profiler.
+pub(crate) fn profile() {
+    let case = match std::env::var("CASE").as_deref() {
+        Ok("million") => synthetic::million(false),
+        Ok("private") => synthetic::million(true),
+        Ok(name) => real_cases().into_iter().find(|c| c.name == name).unwrap(),
+        Err(_) => real_cases().pop().unwrap(),
+    };
+    let mut warm = cache();
+    apply_all(&mut warm, &case, None);
+    let cold = std::env::var("COLD").is_ok();
+    let (start, mut bytes) = (cpu(), 0);
+    while cpu() - start < 4.0 {
+        bytes += match cold {
+            true => apply(&mut cache(), &case, 0, None),
+            false => apply_all(&mut warm, &case, None),
+        };
+    }
+    println!("{:.0} MB/s", bytes as f64 / (cpu() - start) / 1e6);
 }
 
 /// From one to ten million series, from one to 64 partitions, from one thread to two.

@@ -49,6 +49,18 @@ fn scrape(views: &[Arc<PartitionView>], format: Format, to: &To) -> (f64, f64, u
     (first.unwrap_or(0.0), cpu() - start, bytes)
 }
 
+/// Over and over, for a profiler.
+pub(crate) fn profile() {
+    let case = synthetic::million(std::env::var("CASE").is_ok_and(|c| c == "private"));
+    let mut cache = cache();
+    apply(&mut cache, &case, 0, None);
+    let (start, mut times) = (cpu(), Vec::new());
+    while cpu() - start < 5.0 {
+        times.push(scrape(&[cache.view()], Format::Text004, &To::Identity).1 * 1e3);
+    }
+    println!("{:.1} ms", median(&mut times));
+}
+
 pub(crate) fn tables() {
     for case in [synthetic::million(false), synthetic::million(true)] {
         let mut cache = cache();

@@ -35,7 +35,7 @@ use crate::codec::{Format, ParseOptions, Trace};
 use crate::labels::{Labels, is_legacy_label_name};
 use crate::model::Parsed;
 use block::Block;
-pub(crate) use shaped::{Shaped, ShapedFamily};
+pub(crate) use shaped::{Shaped, ShapedFamily, Stage};
 pub use shapes::Shapes;
 
 /// What a dump is read by: the same for each dump of an origin until the topic's

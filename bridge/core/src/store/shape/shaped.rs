@@ -10,7 +10,7 @@ use crate::model::{MetricType, UnixMs};
 use crate::store::StoredSample;
 
 /// Where every so many lines' values begin is kept; between them lengths are added up.
-const STRIDE: usize = 64;
+const STRIDE: usize = 16;
 
 /// One dump.
 #[derive(Debug)]
@@ -30,6 +30,14 @@ pub(crate) struct Shaped {
     fits: std::sync::OnceLock<Box<[AtomicU8]>>,
 }
 
+/// What is read ahead, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Dump,
+    Marks,
+    Values,
+}
+
 /// A family of it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ShapedFamily<'a> {
@@ -44,7 +52,7 @@ pub(crate) struct ShapedFamily<'a> {
 impl Shaped {
     pub(super) fn new(shape: Arc<DumpShape>, labels: &Labels, harvest: Harvest) -> Shaped {
         // What a value's grammar allows is ASCII.
-        let values = String::from_utf8_lossy(harvest.values()).into_owned().into_boxed_str();
+        let values: Box<str> = std::str::from_utf8(harvest.values()).unwrap_or_default().into();
         let mut marks = Vec::with_capacity(harvest.lengths.len() / STRIDE + 1);
         let mut at = 0u32;
         for lengths in harvest.lengths.chunks(STRIDE) {
@@ -113,6 +121,21 @@ impl Shaped {
             + exemplars.sum::<usize>()
             // Whether or not OpenMetrics was asked for yet: sums must not drift.
             + self.families()
+    }
+
+    /// Reads ahead what reading a family will need, so that it is in the processor's caches
+    /// by then. In stages, because each place is only known when the one before is there:
+    /// a load that waits for another one would stop the writing in between.
+    pub(crate) fn touch(&self, family: usize, stage: Stage) -> u32 {
+        if stage == Stage::Dump {
+            return self.series() as u32;
+        }
+        let line = self.shape.places.get(family).map_or(0, |p| p.line as usize);
+        let mark = self.marks.get(line / STRIDE).copied().unwrap_or(0);
+        match stage {
+            Stage::Dump | Stage::Marks => mark + u32::from(self.lengths.get(line).copied().unwrap_or(0)),
+            Stage::Values => self.values.as_bytes().get(mark as usize).copied().map_or(0, u32::from),
+        }
     }
 
     pub(crate) fn share_of_shape(&self) -> usize {
