@@ -64,7 +64,7 @@ fn with_end(text: &str) -> String {
 }
 
 /// Every command with a help text of its own.
-const COMMANDS: [&[&str]; 16] = [
+const COMMANDS: [&[&str]; 17] = [
     &[],
     &["serve"],
     &["agent"],

@@ -107,7 +107,10 @@ impl Pipeline {
         }
         if at == self.takes && self.fails {
             let error = r#"{"type":"org.apache.spark.SparkException","message":"Job aborted: stage 7 failed 4 times","stack":"org.apache.spark.SparkException: Job aborted\n\tat org.apache.spark.scheduler.DAGScheduler.abortStage"}"#;
-            let _ = writeln!(out, r#"{{{head},"status":"FAILED","end_ts":{now},"current_step":"load","last_error":{error}}}"#);
+            let _ = writeln!(
+                out,
+                r#"{{{head},"status":"FAILED","end_ts":{now},"current_step":"load","last_error":{error}}}"#
+            );
         } else if at == self.takes {
             let _ = writeln!(out, r#"{{{head},"status":"SUCCEEDED","end_ts":{now},"current_step":"load"}}"#);
         }

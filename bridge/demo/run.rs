@@ -46,7 +46,10 @@ fn quiet(level: &str) -> String {
 async fn demo(args: &DemoArgs, process: &process::Process) -> Done {
     let mock = match &args.brokers {
         Some(_) => None,
-        None => Some(MockKafka::start(&[(TOPIC, PARTITIONS), (EVENTS, EVENT_PARTITIONS), (STATE, 1)]).map_err(Failure::failed)?),
+        None => Some(
+            MockKafka::start(&[(TOPIC, PARTITIONS), (EVENTS, EVENT_PARTITIONS), (STATE, 1)])
+                .map_err(Failure::failed)?,
+        ),
     };
     let brokers = mock.as_ref().map_or_else(|| args.brokers.clone().unwrap_or_default(), MockKafka::brokers);
     let what = if mock.is_some() { "in this process (librdkafka's mock cluster)" } else { brokers.as_str() };
@@ -114,12 +117,8 @@ async fn create_topic(brokers: &str) -> Done {
         (EVENTS, Purpose::Events, EVENT_PARTITIONS),
         (STATE, Purpose::State, 1),
     ];
-    let specs = wanted.map(|(name, purpose, partitions)| TopicSpec {
-        name: name.to_owned(),
-        purpose,
-        partitions,
-        replicas: 0,
-    });
+    let specs =
+        wanted.map(|(name, purpose, partitions)| TopicSpec { name: name.to_owned(), purpose, partitions, replicas: 0 });
     let topics = Topics::new(&kafka).map_err(Failure::failed)?;
     let created = topics.create(&specs).await.map_err(Failure::failed)?;
     if !created.is_empty() {

@@ -27,6 +27,7 @@ mod take;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use imbl::OrdMap;
 
 pub use config::{CacheConfig, Limits, Now, Staleness};
@@ -34,11 +35,12 @@ pub(crate) use interval::CLOCK_SET_BACK;
 pub use outcome::{Accepted, Applied, CatalogueEntry, Expired, Outcome, RefusedRecord};
 pub(crate) use read::Prepared;
 
-use crate::envelope::{self, RawRecord};
+use crate::envelope::{self, OriginKey, RawRecord};
 use crate::labels::Labels;
 use crate::model::{MonoMs, UnixMs};
 use crate::partitioner::partition_of;
 use crate::parts::{Assembly, Piece};
+use crate::store::shape::Shapes;
 use crate::view::{Origin, PartitionView};
 use interval::Interval;
 
@@ -51,7 +53,9 @@ pub struct PartitionCache {
     topic: Arc<str>,
     partition: i32,
     config: CacheConfig,
-    slots: HashMap<Arc<str>, Slot>,
+    /// How often it was configured anew.
+    configured: u64,
+    slots: HashMap<Arc<str>, Slot, RandomState>,
     unfinished: HashMap<Arc<str>, Assembly>,
     refusals: VecDeque<RefusedRecord>,
     /// What readers see; shares everything with earlier views that did not change.
@@ -61,7 +65,10 @@ pub struct PartitionCache {
     live: bool,
     living: usize,
     series: u64,
+    /// Of the dumps, without the shapes.
     bytes: u64,
+    /// `None`: every dump is read anew.
+    shapes: Option<Shapes>,
 }
 
 /// What the owner knows of an origin beside what it shows.
@@ -71,6 +78,8 @@ struct Slot {
     interval: Interval,
     /// When its newest accepted dump came, by the place in the log.
     fresh: MonoMs,
+    /// The configuration under which its labels were made.
+    configured: u64,
 }
 
 /// Whose record it is.
@@ -108,7 +117,8 @@ impl PartitionCache {
             topic,
             partition,
             config,
-            slots: HashMap::new(),
+            configured: 0,
+            slots: HashMap::default(),
             unfinished: HashMap::new(),
             refusals: VecDeque::new(),
             origins: OrdMap::new(),
@@ -118,11 +128,19 @@ impl PartitionCache {
             living: 0,
             series: 0,
             bytes: 0,
+            shapes: Some(Shapes::default()),
         }
+    }
+
+    /// Reads and stores every dump anew, as the shapes must do it faster: the tests hold
+    /// both side by side.
+    pub fn without_shapes(self) -> Self {
+        PartitionCache { shapes: None, ..self }
     }
 
     /// Takes a new configuration: for dumps to come, and for staleness at once.
     pub fn configure(&mut self, config: CacheConfig) {
+        self.configured += 1;
         self.config = config;
     }
 
@@ -158,6 +176,7 @@ impl PartitionCache {
                 }),
                 interval: Interval::known(entry.dump_time, entry.interval),
                 fresh: now.mono.saturating_sub(age),
+                configured: self.configured,
             };
             self.show(slot);
         }
@@ -181,7 +200,7 @@ impl PartitionCache {
             Ok(identity) => identity,
             Err(refusal) => return self.refuse(None, record.offset, refusal, now),
         };
-        match envelope::open(record) {
+        match envelope::open_as(record, OriginKey::Labels(identity.labels.clone())) {
             Ok(envelope) => self.take(&identity, &envelope, log_time, now),
             Err(refusal) => self.refuse(Some(&identity.key), record.offset, refusal, now),
         }
@@ -230,7 +249,7 @@ impl PartitionCache {
             position: self.position,
             origins: self.origins.clone(),
             series: self.series,
-            bytes: self.bytes,
+            bytes: self.bytes + self.shapes.as_ref().map_or(0, |s| s.bytes() as u64),
         })
     }
 

@@ -169,7 +169,14 @@ pub struct Envelope<'a> {
 /// `bad_key`, `bad_header`, `bad_encoding`; the detail names the header and what it
 /// should have been.
 pub fn open<'a>(record: &RawRecord<'a>) -> Result<Envelope<'a>, Refusal> {
-    let origin = OriginKey::read(record.key.unwrap_or_default())?;
+    open_as(record, OriginKey::read(record.key.unwrap_or_default())?)
+}
+
+/// As [`open`], of an origin that is known already.
+///
+/// # Errors
+/// As [`open`], but for the key.
+pub(crate) fn open_as<'a>(record: &RawRecord<'a>, origin: OriginKey) -> Result<Envelope<'a>, Refusal> {
     let body = record.value.unwrap_or_default();
     let content_type = header(record, CONTENT_TYPE)?.filter(|t| !t.trim().is_empty());
     let encoding = match header(record, CONTENT_ENCODING)? {

@@ -5,10 +5,11 @@ use super::config::CacheConfig;
 use crate::codec::{self, Format};
 use crate::compress::decompress;
 use crate::labels::Labels;
-use crate::model::{Rejection, SampleReason};
+use crate::model::{Parsed, Rejection, SampleReason};
 use crate::parts::{Piece, join};
 use crate::reason::{RecordReason, Refusal};
 use crate::store::StoredDump;
+use crate::store::shape::{Rules, Shapes};
 
 /// A dump that may be shown.
 pub(crate) struct Prepared {
@@ -19,9 +20,12 @@ pub(crate) struct Prepared {
     pub(crate) rejections: Vec<Rejection>,
 }
 
-/// Decompresses, reads and stores a dump.
+/// Decompresses, reads and stores a dump. `last` is the origin's dump before it, whose
+/// shape it may have; without `shapes` every dump is parsed and stored plainly.
 pub(crate) fn read(
     config: &CacheConfig,
+    shapes: Option<&Shapes>,
+    last: Option<&StoredDump>,
     labels: &Labels,
     content_type: Option<&str>,
     pieces: &[Piece<'_>],
@@ -29,15 +33,25 @@ pub(crate) fn read(
     check_labels(config, labels)?;
     let body = body(config.dump_bytes(), pieces)?;
     let format = codec::detect(content_type, &body, config.format)?;
-    let mut parsed = codec::parse(format, &body, &config.parse_options())?;
-    let dump = StoredDump::build(&parsed, labels, config.honor_labels, &config.fixed);
-    Ok(Prepared {
-        dump,
-        bytes: body.len() as u64,
-        format,
-        rejected: std::mem::take(&mut parsed.rejected),
-        rejections: std::mem::take(&mut parsed.rejections),
-    })
+    let bytes = body.len() as u64;
+    let options = config.parse_options();
+    let rules = Rules { format, options: &options, labels, honor_labels: config.honor_labels, fixed: &config.fixed };
+    let Some(shapes) = shapes else {
+        let parsed = codec::parse(format, &body, &options)?;
+        let dump = StoredDump::build(&parsed, labels, config.honor_labels, &config.fixed);
+        return Ok(prepared(dump, bytes, format, parsed));
+    };
+    if let Some(dump) = shapes.take(&rules, &body, last) {
+        return Ok(Prepared { dump, bytes, format, rejected: Vec::new(), rejections: Vec::new() });
+    }
+    let (parsed, trace) = codec::parse_traced(format, &body, &options)?;
+    let dump = trace.and_then(|trace| shapes.store(&rules, &body, &parsed, &trace));
+    let dump = dump.unwrap_or_else(|| StoredDump::build(&parsed, labels, config.honor_labels, &config.fixed));
+    Ok(prepared(dump, bytes, format, parsed))
+}
+
+fn prepared(dump: StoredDump, bytes: u64, format: Format, parsed: Parsed<'_>) -> Prepared {
+    Prepared { dump, bytes, format, rejected: parsed.rejected, rejections: parsed.rejections }
 }
 
 fn body<'a>(limit: usize, pieces: &[Piece<'a>]) -> Result<Cow<'a, [u8]>, Refusal> {

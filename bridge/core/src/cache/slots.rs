@@ -52,15 +52,19 @@ impl PartitionCache {
     }
 
     pub(super) fn show(&mut self, slot: Slot) {
-        self.hide(&slot.origin.key);
         if let Some(dump) = &slot.origin.dump {
             self.living += 1;
             self.series += dump.series() as u64;
-            self.bytes += dump.bytes() as u64;
+            self.bytes += dump.own_bytes() as u64;
         }
-        let key = slot.origin.key.clone();
-        self.origins.insert(key.clone(), slot.origin.clone());
-        self.slots.insert(key, slot);
+        let origin = slot.origin.clone();
+        let before = self.slots.insert(origin.key.clone(), slot);
+        if let Some(dump) = before.and_then(|slot| slot.origin.dump.clone()) {
+            self.living -= 1;
+            self.series -= dump.series() as u64;
+            self.bytes -= dump.own_bytes() as u64;
+        }
+        self.origins.insert(origin.key.clone(), origin);
     }
 
     pub(super) fn hide(&mut self, key: &Arc<str>) {
@@ -72,7 +76,7 @@ impl PartitionCache {
         };
         self.living -= 1;
         self.series -= dump.series() as u64;
-        self.bytes -= dump.bytes() as u64;
+        self.bytes -= dump.own_bytes() as u64;
         let origin = Arc::new(Origin { dump: None, dump_bytes: 0, ..Origin::clone(&slot.origin) });
         slot.origin = origin.clone();
         self.origins.insert(key.clone(), origin);

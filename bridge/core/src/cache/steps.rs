@@ -15,6 +15,9 @@ use crate::view::Origin;
 impl PartitionCache {
     /// Whose record it is, and what labels its samples get.
     pub(crate) fn identity(&self, record_key: &[u8]) -> Result<Identity, Refusal> {
+        if let Some(known) = self.known_identity(record_key) {
+            return Ok(known);
+        }
         let key = OriginKey::read(record_key)?;
         let text: Arc<str> = match &key {
             OriginKey::Labels(labels) => labels.canonical().into(),
@@ -27,6 +30,18 @@ impl PartitionCache {
             key: text,
             record_key: record_key.into(),
             labels: envelope::origin_labels(&key, &self.config.fixed),
+        })
+    }
+
+    /// That of an origin whose key is written in canonical form, as its last record's was,
+    /// under the labels that the topic fixed then.
+    fn known_identity(&self, record_key: &[u8]) -> Option<Identity> {
+        let slot = self.slots.get(std::str::from_utf8(record_key).ok()?)?;
+        let origin = &slot.origin;
+        (slot.configured == self.configured && *origin.record_key == *record_key).then(|| Identity {
+            key: origin.key.clone(),
+            record_key: origin.record_key.clone(),
+            labels: origin.labels.clone(),
         })
     }
 
@@ -77,7 +92,9 @@ impl PartitionCache {
 
     /// Reads a complete dump without changing anything.
     pub(crate) fn read(&self, identity: &Identity, dump: &Dump<'_>) -> Result<Prepared, Refusal> {
-        read::read(&self.config, &identity.labels, dump.content_type, &dump.pieces)
+        let last = self.slots.get(&identity.key).and_then(|slot| slot.origin.dump.as_deref());
+        let shapes = self.shapes.as_ref();
+        read::read(&self.config, shapes, last, &identity.labels, dump.content_type, &dump.pieces)
     }
 
     pub(crate) fn parts_too_large(&self, bytes: usize) -> Refusal {
@@ -139,6 +156,7 @@ impl PartitionCache {
             }),
             interval,
             fresh: now.mono.saturating_sub(age),
+            configured: self.configured,
         });
         applied(&identity.key, at.offset, Outcome::Accepted(accepted))
     }

@@ -8,6 +8,7 @@ use super::reject::rejection;
 use super::scan::{Fault, Pair, literal};
 use super::seen::{Seen, same_labels};
 use super::structure::Structure;
+use super::trace::Trace;
 use super::{DumpError, Format, Lines, ParseOptions, number};
 
 pub(super) use super::families::Meta;
@@ -28,6 +29,10 @@ pub(super) struct Collector<'a, 'o> {
     families: Families<'a>,
     seen: Seen,
     structure: Option<Structure>,
+    /// Where the lines went, if anybody asked.
+    trace: Option<Trace>,
+    /// Where the current line begins in the body.
+    line_start: usize,
     series: usize,
     rejections: Vec<Rejection>,
     counts: [u64; SampleReason::ALL.len()],
@@ -46,10 +51,17 @@ impl<'a, 'o> Collector<'a, 'o> {
             families: Families::new(format, strict),
             seen: Seen::new(series, u64::MAX),
             structure: (strict && format == Format::OpenMetrics).then(Structure::default),
+            trace: None,
+            line_start: 0,
             series: 0,
             rejections: Vec::new(),
             counts: [0; SampleReason::ALL.len()],
         }
+    }
+
+    /// Keeps account of where each line went.
+    pub(super) fn traced(self) -> Collector<'a, 'o> {
+        Collector { trace: Some(Trace::default()), ..self }
     }
 
     fn line_number(&self) -> u32 {
@@ -83,6 +95,9 @@ impl<'a, 'o> Collector<'a, 'o> {
             Err(what) => return self.reject(line.as_bytes(), fault(what)),
         };
         self.lines.metadata += 1;
+        if let Some(trace) = &mut self.trace {
+            trace.metadata(self.line_start, at);
+        }
         if let Some(structure) = &mut self.structure
             && let Err(what) = structure.meta(at, &self.families.all)
         {
@@ -92,11 +107,13 @@ impl<'a, 'o> Collector<'a, 'o> {
         Ok(())
     }
 
-    /// Takes a sample. `seconds`: its OpenMetrics timestamp as it was written.
+    /// Takes a sample. `value_at`: where its value begins in the line; `seconds`: its
+    /// OpenMetrics timestamp as it was written.
     pub(super) fn sample(
         &mut self,
         line: &'a str,
         mut sample: Sample<'a>,
+        value_at: usize,
         pairs: &[Pair<'a>],
         seconds: Option<f64>,
     ) -> Result<(), Stop> {
@@ -120,6 +137,10 @@ impl<'a, 'o> Collector<'a, 'o> {
             let reason = SampleReason::Exemplar;
             let what = "an exemplar on a sample that is neither bucket nor counter; the sample stays";
             self.reject(line.as_bytes(), Fault { at, reason, what })?;
+        }
+        if let Some(trace) = &mut self.trace {
+            let index = self.families.all[family as usize].samples.len();
+            trace.sample(self.line_start, value_at, family, index);
         }
         self.place(line, family, sample, pairs)
     }
@@ -145,6 +166,9 @@ impl<'a, 'o> Collector<'a, 'o> {
                 known.timestamp != sample.timestamp || self.format == Format::OpenMetrics && sample.timestamp.is_some();
             if point {
                 *known = sample;
+                if let Some(trace) = &mut self.trace {
+                    trace.regular = false;
+                }
                 self.lines.samples += 1;
                 return Ok(());
             }
@@ -197,7 +221,7 @@ impl<'a, 'o> Collector<'a, 'o> {
         Stop::Dump(DumpError::LabelTooLong { line: self.line_number(), what, bytes, limit })
     }
 
-    pub(super) fn finish(mut self) -> Result<(Parsed<'a>, Lines), Stop> {
+    pub(super) fn finish(mut self) -> Result<(Parsed<'a>, Lines, Option<Trace>), Stop> {
         if let Some(structure) = &mut self.structure
             && let Err(what) = structure.finish(&self.families.all)
         {
@@ -212,13 +236,14 @@ impl<'a, 'o> Collector<'a, 'o> {
         {
             return Err(Stop::Dump(DumpError::NotADump { line: first.line, first: first.detail.clone() }));
         }
+        let trace = self.trace.filter(|t| t.regular && self.lines.rejected == 0);
         let counted = SampleReason::ALL.into_iter().zip(self.counts);
         let parsed = Parsed {
             families: self.families.all,
             rejections: self.rejections,
             rejected: counted.filter(|(_, n)| *n > 0).collect(),
         };
-        Ok((parsed, self.lines))
+        Ok((parsed, self.lines, trace))
     }
 }
 
@@ -266,6 +291,7 @@ impl<'a> LineReader<'a> {
                 None => self.body.len(),
             };
             self.at = end + 1;
+            out.line_start = start;
             out.lines.total += 1;
             if let Some(text) = self.text {
                 return Ok(Some(&text[start..end]));

@@ -43,16 +43,18 @@ mod scan;
 mod seen;
 mod structure;
 mod text;
+mod trace;
 
 use std::fmt;
 
 use serde::Serialize;
 
 use crate::compress::Encoding;
-use crate::model::{Parsed, Rejection};
+use crate::model::{Parsed, Rejection, UnixMs};
 use crate::reason::{RecordReason, Refusal};
 
 use collect::{Collector, Stop};
+pub(crate) use trace::Trace;
 
 /// A format of dumps. Others join later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -269,11 +271,48 @@ pub fn parse_counted<'a>(
     body: &'a [u8],
     options: &ParseOptions,
 ) -> Result<(Parsed<'a>, Lines), DumpError> {
-    match run(format, body, Collector::new(format, false, body, options)) {
+    read(format, body, Collector::new(format, false, body, options)).map(|(parsed, lines, _)| (parsed, lines))
+}
+
+/// As [`parse`], with the places of its lines if the dump is regular.
+///
+/// # Errors
+/// As [`parse`].
+pub(crate) fn parse_traced<'a>(
+    format: Format,
+    body: &'a [u8],
+    options: &ParseOptions,
+) -> Result<(Parsed<'a>, Option<Trace>), DumpError> {
+    let collector = Collector::new(format, false, body, options).traced();
+    read(format, body, collector).map(|(parsed, _, trace)| (parsed, trace))
+}
+
+fn read<'a>(format: Format, body: &'a [u8], collector: Collector<'a, '_>) -> Result<Read<'a>, DumpError> {
+    match run(format, body, collector) {
         Ok(done) => Ok(done),
         Err(Stop::Dump(error)) => Err(error),
         // Lenient collectors keep rejections and go on.
         Err(Stop::Fault(rejection)) => Err(DumpError::NotADump { line: rejection.line, first: rejection.detail }),
+    }
+}
+
+/// What stands behind the series of a sample line, read as the parser reads it.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Tail<'a> {
+    /// The value's canonical text.
+    pub(crate) value: &'a str,
+    pub(crate) timestamp: Option<UnixMs>,
+    pub(crate) exemplar: Option<&'a str>,
+}
+
+/// Reads the rest of a sample's line, from the value's first byte on; `None` where the
+/// parser would reject it.
+pub(crate) fn tail(format: Format, text: &str) -> Option<Tail<'_>> {
+    match format {
+        Format::Text => text::tail(text).map(|(value, timestamp)| Tail { value, timestamp, exemplar: None }),
+        Format::OpenMetrics => {
+            openmetrics::tail(text).map(|(value, timestamp, exemplar)| Tail { value, timestamp, exemplar })
+        }
     }
 }
 
@@ -283,13 +322,15 @@ pub fn parse_counted<'a>(
 /// The first fault, with its place; also a limit that is exceeded.
 pub fn parse_strict<'a>(format: Format, body: &'a [u8], options: &ParseOptions) -> Result<Parsed<'a>, Rejection> {
     match run(format, body, Collector::new(format, true, body, options)) {
-        Ok((parsed, _)) => Ok(parsed),
+        Ok((parsed, _, _)) => Ok(parsed),
         Err(Stop::Fault(rejection)) => Err(rejection),
         Err(Stop::Dump(error)) => Err(reject::as_rejection(&error, body)),
     }
 }
 
-fn run<'a>(format: Format, body: &'a [u8], mut collector: Collector<'a, '_>) -> Result<(Parsed<'a>, Lines), Stop> {
+type Read<'a> = (Parsed<'a>, Lines, Option<Trace>);
+
+fn run<'a>(format: Format, body: &'a [u8], mut collector: Collector<'a, '_>) -> Result<Read<'a>, Stop> {
     match format {
         Format::Text => text::read(body, &mut collector)?,
         Format::OpenMetrics => openmetrics::read(body, &mut collector)?,

@@ -18,6 +18,7 @@ const MAX_EXEMPLAR_CHARS: usize = 128;
 /// A sample, and what only the strict rules look at.
 struct Point<'a> {
     sample: Sample<'a>,
+    value_at: usize,
     seconds: Option<f64>,
     trailing_comma: Option<usize>,
 }
@@ -73,13 +74,35 @@ fn accept<'a>(line: &'a str, point: Point<'a>, pairs: &[Pair<'a>], out: &mut Col
         let reason = SampleReason::Syntax;
         return out.reject(line.as_bytes(), Fault { at, reason, what });
     }
-    out.sample(line, point.sample, pairs, point.seconds)
+    out.sample(line, point.sample, point.value_at, pairs, point.seconds)
 }
 
 fn point<'a>(line: &'a str, pairs: &mut Vec<Pair<'a>>, exemplar_pairs: &mut Vec<Pair<'a>>) -> Scan<Point<'a>> {
     let mut cursor = Cursor::new(line, false);
     let head = cursor.head(pairs)?;
     space(&mut cursor)?;
+    let value_at = cursor.at;
+    let tail = tail_at(cursor, exemplar_pairs)?;
+    let sample = Sample {
+        name: head.name,
+        labels: head.labels,
+        value: tail.value,
+        timestamp: tail.seconds.as_ref().map(|s| s.ms),
+        exemplar: tail.exemplar,
+    };
+    let seconds = tail.seconds.map(|s| s.exact);
+    Ok(Point { sample, value_at, seconds, trailing_comma: head.trailing_comma })
+}
+
+/// What stands behind the series of a sample.
+struct Tail<'a> {
+    value: &'a str,
+    seconds: Option<number::Seconds>,
+    exemplar: Option<&'a str>,
+}
+
+/// The cursor on the value.
+fn tail_at<'a>(mut cursor: Cursor<'a>, exemplar_pairs: &mut Vec<Pair<'a>>) -> Scan<Tail<'a>> {
     let at = cursor.at;
     let Some(value) = number::value(cursor.token()) else {
         let what = "expected a number as value";
@@ -99,9 +122,13 @@ fn point<'a>(line: &'a str, pairs: &mut Vec<Pair<'a>>, exemplar_pairs: &mut Vec<
         cursor.at += 3;
         exemplar = Some(exemplar_of(cursor, exemplar_pairs)?);
     }
-    let sample =
-        Sample { name: head.name, labels: head.labels, value, timestamp: seconds.as_ref().map(|s| s.ms), exemplar };
-    Ok(Point { sample, seconds: seconds.map(|s| s.exact), trailing_comma: head.trailing_comma })
+    Ok(Tail { value, seconds, exemplar })
+}
+
+/// Value, timestamp in milliseconds and exemplar of a sample whose series was read.
+pub(super) fn tail(text: &str) -> Option<(&str, Option<i64>, Option<&str>)> {
+    let tail = tail_at(Cursor::new(text, false), &mut Vec::new()).ok()?;
+    Some((tail.value, tail.seconds.map(|s| s.ms), tail.exemplar))
 }
 
 fn space(cursor: &mut Cursor<'_>) -> Scan<()> {

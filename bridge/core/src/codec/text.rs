@@ -11,7 +11,8 @@ enum Line<'a> {
     Blank,
     Comment,
     Meta(Cow<'a, str>, Meta<'a>),
-    Sample(Sample<'a>),
+    /// A sample, and where in the line its value begins.
+    Sample(Sample<'a>, usize),
 }
 
 pub(super) fn read<'a>(body: &'a [u8], out: &mut Collector<'a, '_>) -> Result<(), Stop> {
@@ -19,7 +20,7 @@ pub(super) fn read<'a>(body: &'a [u8], out: &mut Collector<'a, '_>) -> Result<()
     let mut lines = super::collect::LineReader::new(body);
     while let Some(line) = lines.next(out)? {
         match read_line(line, &mut pairs) {
-            Ok(Line::Sample(sample)) => out.sample(line, sample, &pairs, None)?,
+            Ok(Line::Sample(sample, value_at)) => out.sample(line, sample, value_at, &pairs, None)?,
             Ok(Line::Meta(name, meta)) => out.meta(line, name, meta)?,
             Ok(Line::Comment) => out.lines.comments += 1,
             Ok(Line::Blank) => out.lines.blank += 1,
@@ -35,13 +36,20 @@ fn read_line<'a>(line: &'a str, pairs: &mut Vec<Pair<'a>>) -> Scan<Line<'a>> {
     match cursor.peek() {
         None => Ok(Line::Blank),
         Some(b'#') => comment(cursor),
-        Some(_) => sample(cursor, pairs).map(Line::Sample),
+        Some(_) => sample(cursor, pairs),
     }
 }
 
-fn sample<'a>(mut cursor: Cursor<'a>, pairs: &mut Vec<Pair<'a>>) -> Scan<Sample<'a>> {
+fn sample<'a>(mut cursor: Cursor<'a>, pairs: &mut Vec<Pair<'a>>) -> Scan<Line<'a>> {
     let head = cursor.head(pairs)?;
     cursor.skip_blanks();
+    let value_at = cursor.at;
+    let (value, timestamp) = value_and_time(cursor)?;
+    Ok(Line::Sample(Sample { name: head.name, labels: head.labels, value, timestamp, exemplar: None }, value_at))
+}
+
+/// The cursor on the value: all that is left of a sample's line.
+fn value_and_time<'a>(mut cursor: Cursor<'a>) -> Scan<(&'a str, Option<i64>)> {
     let at = cursor.at;
     let Some(value) = number::value(cursor.token()) else {
         let what = "expected a number as value";
@@ -53,7 +61,12 @@ fn sample<'a>(mut cursor: Cursor<'a>, pairs: &mut Vec<Pair<'a>>) -> Scan<Sample<
     if cursor.peek().is_some() {
         timestamp = Some(timestamp_of(&mut cursor)?);
     }
-    Ok(Sample { name: head.name, labels: head.labels, value, timestamp, exemplar: None })
+    Ok((value, timestamp))
+}
+
+/// What stands behind the series of a sample: value and timestamp.
+pub(super) fn tail(text: &str) -> Option<(&str, Option<i64>)> {
+    value_and_time(Cursor::new(text, true)).ok()
 }
 
 fn timestamp_of(cursor: &mut Cursor<'_>) -> Scan<i64> {

@@ -34,6 +34,30 @@ pub(super) fn push_series(out: &mut Vec<u8>, name: &str, injected: &str, labels:
     out.extend_from_slice(value.as_bytes());
 }
 
+/// Appends a line, `name{injected,labels} value`, where the rest of the template is
+/// `{labels} `, or `name{injected} value` where it is one blank.
+#[inline]
+pub(super) fn push_template(out: &mut Vec<u8>, name: &[u8], injected: &[u8], rest: &[u8], value: &[u8]) {
+    // One check of the room for all the pieces.
+    out.reserve(name.len() + injected.len() + rest.len() + value.len() + 4);
+    out.extend_from_slice(name);
+    if injected.is_empty() {
+        out.extend_from_slice(rest);
+    } else {
+        out.push(b'{');
+        out.extend_from_slice(injected);
+        match rest {
+            [b'{', labels @ ..] => {
+                out.push(b',');
+                out.extend_from_slice(labels);
+            }
+            _ => out.extend_from_slice(b"} "),
+        }
+    }
+    out.extend_from_slice(value);
+    out.push(b'\n');
+}
+
 /// Appends an integer.
 pub(super) fn push_integer(out: &mut Vec<u8>, number: i64) {
     // Writing into a Vec cannot fail.
@@ -71,6 +95,22 @@ mod tests {
         ] {
             let mut out = Vec::new();
             push_series(&mut out, name, injected, labels, "1");
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn templates() {
+        for (name, injected, rest, expected) in [
+            ("a", "", " ", "a "),
+            ("a", "x=\"1\"", " ", "a{x=\"1\"} "),
+            ("a", "", "{y=\"2\"} ", "a{y=\"2\"} "),
+            ("a", "x=\"1\"", "{y=\"2\"} ", "a{x=\"1\",y=\"2\"} "),
+        ]
+        .map(|(name, injected, rest, start)| (name, injected, rest, format!("{start}7\n")))
+        {
+            let mut out = Vec::new();
+            push_template(&mut out, name.as_bytes(), injected.as_bytes(), rest.as_bytes(), b"7");
             assert_eq!(String::from_utf8(out).unwrap(), expected);
         }
     }

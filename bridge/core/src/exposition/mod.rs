@@ -20,12 +20,14 @@ mod openmetrics;
 mod seen;
 mod text;
 
+use std::hint::black_box;
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use crate::merge::{ConflictKind, Conflicts, Output, Part, Plan, Select, Sources, origin_name};
-use crate::store::StoredSample;
+use crate::merge::{Compare, ConflictKind, Conflicts, Output, Part, Plan, Select, Source, Sources, origin_name};
+use crate::store::shape::{ShapedFamily, Stage};
+use crate::store::{FamilyRef, StoredSample};
 use chunks::Chunks;
 use seen::Seen;
 
@@ -132,6 +134,10 @@ pub fn to_bytes(sources: &Sources, format: Format) -> (Vec<u8>, Summary) {
     (all, summary)
 }
 
+/// The values of one family lie in as many places as there are origins. Those of the
+/// origins that come so many later are read ahead.
+const AHEAD: [(usize, Stage); 3] = [(18, Stage::Dump), (12, Stage::Marks), (6, Stage::Values)];
+
 struct Writer<'s, 'k> {
     sources: &'s Sources,
     plan: Plan<'s>,
@@ -152,11 +158,23 @@ impl Writer<'_, '_> {
         let mut seen = Seen::new(output, self.format);
         for part in &output.parts {
             for at in 0..self.plan.merged[part.merged].members.len() {
-                let member = self.plan.merged[part.merged].members[at];
+                let members = &self.plan.merged[part.merged].members;
+                self.read_ahead(members, at);
+                let member = members[at];
                 self.member(output, part, member, &mut seen)?;
             }
         }
         ControlFlow::Continue(())
+    }
+
+    fn read_ahead(&self, members: &[(u32, u32)], at: usize) {
+        for (distance, stage) in AHEAD {
+            if let Some((source, family)) = members.get(at + distance)
+                && let Some(shaped) = self.sources.all[*source as usize].dump.shaped()
+            {
+                black_box(shaped.touch(*family as usize, stage));
+            }
+        }
     }
 
     fn member(
@@ -172,6 +190,9 @@ impl Writer<'_, '_> {
             return ControlFlow::Continue(());
         };
         let suspect = sources.suspects[source as usize];
+        if let Some(shaped) = self.template(output, &family, from, suspect) {
+            return self.copied(part, &shaped);
+        }
         let escaping = family.traits.utf8 && !self.format.utf8();
         for mut sample in family.samples() {
             sample.timestamp = sample.timestamp.or(from.stamp);
@@ -187,6 +208,45 @@ impl Writer<'_, '_> {
                 continue;
             }
             self.line(output, &sample)?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// The family, if its lines need no look: legacy names, nothing behind the values, no
+    /// other source that may have the same series.
+    fn template<'f>(
+        &self,
+        output: &Output<'_>,
+        family: &FamilyRef<'f>,
+        from: &Source,
+        suspect: bool,
+    ) -> Option<ShapedFamily<'f>> {
+        let alone = match output.compare {
+            Compare::Nobody => true,
+            Compare::Suspects => !suspect,
+            Compare::Everybody => false,
+        };
+        let shaped = family.shaped().filter(|_| alone && !family.traits.utf8 && from.stamp.is_none())?;
+        shaped.is_bare().then_some(shaped)
+    }
+
+    /// Writes lines by copying: template, injected labels, value.
+    fn copied(&mut self, part: &Part<'_>, family: &ShapedFamily<'_>) -> ControlFlow<()> {
+        let injected = family.injected().as_bytes();
+        for line in family.lines() {
+            let (name, rest) = line.template.split_at(line.name);
+            if !selects(&part.select, name) {
+                continue;
+            }
+            line::push_template(
+                self.chunks.buffer(),
+                name.as_bytes(),
+                injected,
+                rest.as_bytes(),
+                line.value.as_bytes(),
+            );
+            self.samples += 1;
+            self.chunks.line_done()?;
         }
         ControlFlow::Continue(())
     }

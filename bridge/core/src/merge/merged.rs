@@ -6,7 +6,7 @@ use super::plan::Compare;
 use super::{ConflictKind, Conflicts, Source, Sources};
 use crate::exposition::{Format, keyword};
 use crate::model::MetricType;
-use crate::store::FamilyRef;
+use crate::store::{FamilyRef, StoredDump};
 
 /// The families of one name over all sources.
 pub(crate) struct Merged<'s> {
@@ -50,7 +50,7 @@ fn unify(a: MetricType, b: MetricType) -> Option<MetricType> {
 }
 
 impl<'s> Merged<'s> {
-    pub(super) fn new(name: Cow<'s, str>, family: &FamilyRef<'s>, place: (u32, u32)) -> Merged<'s> {
+    pub(super) fn new(name: Cow<'s, str>, family: &FamilyRef<'s>, place: (u32, u32), format: Format) -> Merged<'s> {
         Merged {
             name,
             kind: family.kind,
@@ -59,7 +59,7 @@ impl<'s> Merged<'s> {
             help_conflict: None,
             unit: family.unit,
             mixed_names: false,
-            openmetrics: family.traits.openmetrics,
+            openmetrics: fits(family, format),
             utf8: family.traits.utf8,
             overridden: family.traits.overridden,
             single: is_single(family),
@@ -68,7 +68,7 @@ impl<'s> Merged<'s> {
         }
     }
 
-    pub(super) fn join(&mut self, family: &FamilyRef<'s>, place: (u32, u32), sources: &'s Sources) {
+    pub(super) fn join(&mut self, family: &FamilyRef<'s>, place: (u32, u32), sources: &'s Sources, format: Format) {
         match unify(self.kind, family.kind) {
             Some(kind) => self.kind = kind,
             None if self.type_conflict.is_none() => {
@@ -86,10 +86,19 @@ impl<'s> Merged<'s> {
         self.unit = if unit_differs { Some("") } else { self.unit.or(family.unit) };
         let first = sources.all[self.members[0].0 as usize].dump.family(self.members[0].1 as usize);
         self.mixed_names |= first.is_some_and(|f| f.name != family.name);
-        self.openmetrics &= family.traits.openmetrics;
+        self.openmetrics = self.openmetrics && fits(family, format);
         self.utf8 |= family.traits.utf8;
         self.overridden |= family.traits.overridden;
         self.single &= is_single(family);
+        self.members.push(place);
+    }
+
+    /// Takes a family of the same shape as one that has joined already: all but its values
+    /// is known.
+    pub(super) fn join_same(&mut self, dump: &StoredDump, place: (u32, u32), format: Format) {
+        if format.is_openmetrics() && self.openmetrics {
+            self.openmetrics = dump.family(place.1 as usize).is_none_or(|f| fits(&f, format));
+        }
         self.members.push(place);
     }
 
@@ -222,6 +231,11 @@ impl<'s> Merged<'s> {
             false => Compare::Suspects,
         }
     }
+}
+
+/// Looks at the samples only where the answer matters.
+fn fits(family: &FamilyRef<'_>, format: Format) -> bool {
+    !format.is_openmetrics() || family.fits_openmetrics()
 }
 
 fn is_single(family: &FamilyRef<'_>) -> bool {

@@ -6,6 +6,8 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
+use foldhash::fast::RandomState;
+
 use super::merged::{Form, Merged};
 use super::{ConflictKind, Conflicts, Sources};
 use crate::exposition::{Format, escape, keyword};
@@ -68,23 +70,45 @@ impl<'s> Plan<'s> {
     }
 }
 
+/// Where a dump's family has no sample.
+const NOWHERE: u32 = u32::MAX;
+
 fn merge<'s>(sources: &'s Sources, format: Format) -> Vec<Merged<'s>> {
     let mut merged: Vec<Merged<'s>> = Vec::new();
-    let mut index: HashMap<Cow<'s, str>, usize> = HashMap::new();
+    let mut index: HashMap<Cow<'s, str>, usize, RandomState> = HashMap::default();
+    // By shape: the merged family of each of its families.
+    let mut shapes: HashMap<usize, Vec<u32>, RandomState> = HashMap::default();
     for (s, source) in sources.all.iter().enumerate() {
+        let shape = source.dump.shape_id();
+        if let Some(places) = shape.and_then(|id| shapes.get(&id)) {
+            for (f, at) in places.iter().enumerate().filter(|(_, at)| **at != NOWHERE) {
+                merged[*at as usize].join_same(&source.dump, (narrow(s), narrow(f)), format);
+            }
+            continue;
+        }
+        let mut places = Vec::with_capacity(source.dump.families().len());
         for (f, family) in source.dump.families().enumerate() {
             if family.is_empty() {
+                places.push(NOWHERE);
                 continue;
             }
             let name = format.metric_name(family.name);
             let place = (narrow(s), narrow(f));
-            match index.get(&name) {
-                Some(at) => merged[*at].join(&family, place, sources),
+            let at = match index.get(&name) {
+                Some(at) => {
+                    merged[*at].join(&family, place, sources, format);
+                    *at
+                }
                 None => {
                     index.insert(name.clone(), merged.len());
-                    merged.push(Merged::new(name, &family, place));
+                    merged.push(Merged::new(name, &family, place, format));
+                    merged.len() - 1
                 }
-            }
+            };
+            places.push(narrow(at));
+        }
+        if let Some(id) = shape {
+            shapes.insert(id, places);
         }
     }
     merged

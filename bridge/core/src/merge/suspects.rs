@@ -7,6 +7,8 @@
 //! common name are suspects. With k sets of names and n sources that costs k·n.
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use foldhash::fast::RandomState;
+
 use super::Source;
 
 /// More sets of label names than this are not compared pair by pair: everyone is a
@@ -18,18 +20,27 @@ const MAX_GROUPS: usize = 64;
 pub(super) fn find(sources: &[Source]) -> Vec<bool> {
     let mut suspects = vec![false; sources.len()];
     let mut groups: BTreeMap<Vec<&str>, Vec<usize>> = BTreeMap::new();
+    // Neighbours mostly have the same names.
+    let mut run: (Vec<&str>, Vec<usize>) = Default::default();
     for (i, source) in sources.iter().enumerate() {
-        let names: Vec<&str> = source.labels.iter().map(|(name, _)| name).collect();
-        if !names.is_empty() {
-            groups.entry(names).or_default().push(i);
+        if source.labels.is_empty() {
+            continue;
         }
+        if !source.labels.iter().map(|(name, _)| name).eq(run.0.iter().copied()) {
+            let names = source.labels.iter().map(|(name, _)| name).collect();
+            let (names, members) = std::mem::replace(&mut run, (names, Vec::new()));
+            groups.entry(names).or_default().extend(members);
+        }
+        run.1.push(i);
     }
+    groups.entry(run.0).or_default().extend(run.1);
+    groups.remove(&Vec::new());
     if groups.len() > MAX_GROUPS {
         return vec![true; sources.len()];
     }
     let groups: Vec<_> = groups.into_iter().collect();
     for (i, (names, members)) in groups.iter().enumerate() {
-        mark_twins(sources, names, members, &mut suspects);
+        mark_twins(sources, members, &mut suspects);
         for (others, other_members) in groups.iter().skip(i + 1) {
             let common: Vec<&str> = names.iter().filter(|n| others.contains(n)).copied().collect();
             let mine: HashSet<_> = members.iter().map(|m| project(&sources[*m], &common)).collect();
@@ -50,10 +61,10 @@ pub(super) fn find(sources: &[Source]) -> Vec<bool> {
 }
 
 /// Sources with the very same labels: one origin in two topics, say.
-fn mark_twins(sources: &[Source], names: &[&str], members: &[usize], suspects: &mut [bool]) {
-    let mut first: HashMap<Vec<&str>, usize> = HashMap::new();
+fn mark_twins(sources: &[Source], members: &[usize], suspects: &mut [bool]) {
+    let mut first: HashMap<&str, usize, RandomState> = HashMap::default();
     for member in members {
-        let known = *first.entry(project(&sources[*member], names)).or_insert(*member);
+        let known = *first.entry(sources[*member].labels.canonical()).or_insert(*member);
         if known != *member {
             suspects[known] = true;
             suspects[*member] = true;

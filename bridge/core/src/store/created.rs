@@ -12,39 +12,66 @@ use std::collections::HashMap;
 use super::pairs::identity;
 use crate::model::{Family, MetricType, Sample};
 
-/// The families with every `_created` gauge at home that has one.
-pub(super) fn bring_home<'p, 'a>(families: &'p [Family<'a>]) -> Vec<Cow<'p, Family<'a>>> {
-    let mut all: Vec<Cow<'p, Family<'a>>> = families.iter().map(Cow::Borrowed).collect();
+/// A family, and the `_created` gauge that belongs to it.
+pub(super) struct Joined {
+    pub(super) home: usize,
+    pub(super) created: usize,
+    /// Family and sample of each line of the joined family.
+    pub(super) order: Vec<(usize, usize)>,
+}
+
+/// Which families become one.
+#[derive(Default)]
+pub(super) struct Homes {
+    pub(super) joined: Vec<Joined>,
+    /// A gauge stays apart only for what its values and timestamps are in this dump.
+    pub(super) undecided: bool,
+}
+
+/// Finds the home of every `_created` gauge that has one.
+pub(super) fn homes(families: &[Family<'_>]) -> Homes {
+    let mut homes = Homes::default();
     let strays: Vec<usize> = (0..families.len()).filter(|i| is_stray(&families[*i])).collect();
     if strays.is_empty() {
-        return all;
+        return homes;
     }
     let places: HashMap<&str, usize> =
         families.iter().enumerate().map(|(i, family)| (family.name.as_ref(), i)).collect();
-    let mut moved = Vec::new();
-    for stray in strays {
-        let created = &families[stray];
-        let Some(base) = created.name.strip_suffix("_created") else {
+    for created in strays {
+        let stray = &families[created];
+        let Some(base) = stray.name.strip_suffix("_created") else {
             continue;
         };
         let home = [format!("{base}_total"), base.to_owned()]
             .iter()
             .filter_map(|name| places.get(name.as_str()).copied())
-            .find(|home| is_home(&families[*home], base, created));
+            .find(|home| is_home(&families[*home], base, stray));
         let Some(home) = home else {
             continue;
         };
-        if let Some(joined) = join(&families[home], created) {
-            all[home] = Cow::Owned(joined);
-            moved.push(stray);
+        let order = stray.samples.iter().all(is_time).then(|| join(families, home, created)).flatten();
+        match order {
+            Some(order) => homes.joined.push(Joined { home, created, order }),
+            None => homes.undecided = true,
         }
     }
-    let mut at = 0;
-    all.retain(|_| {
-        at += 1;
-        !moved.contains(&(at - 1))
-    });
-    all
+    homes
+}
+
+/// The families with every `_created` gauge at home that has one.
+pub(super) fn bring_home<'p, 'a>(families: &'p [Family<'a>]) -> Vec<Cow<'p, Family<'a>>> {
+    let mut all: Vec<Option<Cow<'p, Family<'a>>>> = families.iter().map(|f| Some(Cow::Borrowed(f))).collect();
+    for joined in homes(families).joined {
+        let samples = joined.order.iter().map(|(f, i)| families[*f].samples[*i].clone()).collect();
+        all[joined.home] = Some(Cow::Owned(Family { samples, ..without_samples(&families[joined.home]) }));
+        all[joined.created] = None;
+    }
+    all.into_iter().flatten().collect()
+}
+
+/// Whether a sample's value can be a time.
+pub(super) fn is_time(sample: &Sample<'_>) -> bool {
+    matches!(sample.value.parse::<f64>(), Ok(v) if v >= 0.0)
 }
 
 fn is_stray(family: &Family<'_>) -> bool {
@@ -59,32 +86,31 @@ fn is_home(family: &Family<'_>, base: &str, created: &Family<'_>) -> bool {
         MetricType::Histogram | MetricType::Summary => family.name == base,
         _ => false,
     };
-    let is_time = |s: &Sample<'_>| matches!(s.value.parse::<f64>(), Ok(v) if v >= 0.0);
     let own = |s: &Sample<'_>| s.name.ends_with("_created");
-    counts && family.help == created.help && created.samples.iter().all(is_time) && !family.samples.iter().any(own)
+    counts && family.help == created.help && !family.samples.iter().any(own)
 }
 
-/// The family with each `_created` behind the last sample of its label set; `None` if
-/// one has no label set there.
-fn join<'a>(family: &Family<'a>, created: &Family<'a>) -> Option<Family<'a>> {
+/// The samples of the family with each `_created` behind the last one of its label set;
+/// `None` if one has no label set there.
+fn join(families: &[Family<'_>], home: usize, created: usize) -> Option<Vec<(usize, usize)>> {
+    let (family, strays) = (&families[home], &families[created].samples);
     let mut last: HashMap<Box<str>, usize> = HashMap::new();
     for (i, sample) in family.samples.iter().enumerate() {
         last.insert(group(family.kind, sample), i);
     }
-    let mut behind: HashMap<usize, &Sample<'a>> = HashMap::new();
-    for sample in &created.samples {
+    let mut behind: HashMap<usize, usize> = HashMap::new();
+    for (i, sample) in strays.iter().enumerate() {
         let at = *last.get(&identity("", &[&sample.labels], None))?;
-        if family.samples[at].timestamp != sample.timestamp || behind.insert(at, sample).is_some() {
+        if family.samples[at].timestamp != sample.timestamp || behind.insert(at, i).is_some() {
             return None;
         }
     }
-    let mut joined =
-        Family { samples: Vec::with_capacity(family.samples.len() + created.samples.len()), ..without_samples(family) };
-    for (i, sample) in family.samples.iter().enumerate() {
-        joined.samples.push(sample.clone());
-        joined.samples.extend(behind.get(&i).map(|s| Sample::clone(s)));
+    let mut order = Vec::with_capacity(family.samples.len() + strays.len());
+    for i in 0..family.samples.len() {
+        order.push((home, i));
+        order.extend(behind.get(&i).map(|stray| (created, *stray)));
     }
-    Some(joined)
+    Some(order)
 }
 
 fn without_samples<'a>(family: &Family<'a>) -> Family<'a> {

@@ -6,6 +6,7 @@
 //! (OpenMetrics 1.0.0, "Overall Structure" and "Metric types").
 use std::collections::HashSet;
 
+use super::StoredSample;
 use super::pairs::{identity, pairs, spelled};
 use crate::model::{MetricType, UnixMs};
 
@@ -15,6 +16,12 @@ pub(super) struct Line<'a> {
     pub(super) labels: &'a str,
     pub(super) value: &'a str,
     pub(super) timestamp: Option<UnixMs>,
+}
+
+impl<'a> From<StoredSample<'a>> for Line<'a> {
+    fn from(sample: StoredSample<'a>) -> Line<'a> {
+        Line { name: sample.name, labels: sample.labels, value: sample.value, timestamp: sample.timestamp }
+    }
 }
 
 /// Whether the samples keep OpenMetrics' rules for the type.

@@ -1,0 +1,141 @@
+//! A run of lines without their values.
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::Context;
+use crate::model::MetricType;
+
+/// Lines, and the families that they are. Immutable.
+#[derive(Debug)]
+pub(super) struct Block {
+    /// The segments one after the other, what follows the last value, then templates and
+    /// names that no segment spells canonically.
+    pub(super) text: Box<str>,
+    /// Where the segments end, and where what follows the last value ends.
+    pub(super) segments: u32,
+    pub(super) tail: u32,
+    pub(super) lines: Box<[Line]>,
+    pub(super) families: Box<[FamilyShape]>,
+    /// Where a body's label met one of the origin's.
+    pub(super) context: Option<Arc<Context>>,
+    /// Sums up the blocks that live; see [`super::Shapes::bytes`].
+    pub(super) account: Option<Arc<AtomicUsize>>,
+}
+
+/// A value's line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Line {
+    /// The length of the segment that ends at the value.
+    pub(super) segment: u32,
+    /// `name{labels} ` in canonical spelling, or `name `: where in the text, and how long.
+    pub(super) template: u32,
+    pub(super) length: u32,
+    /// The length of the name in it.
+    pub(super) name: u16,
+    pub(super) flags: u16,
+}
+
+impl Line {
+    /// An exemplar may stand behind the value.
+    pub(super) const EXEMPLAR: u16 = 1;
+    /// No timestamp may: the shape would be another one.
+    pub(super) const TIMELESS: u16 = 2;
+    /// The value must be able to be a time: else the shape would be another one.
+    pub(super) const TIME: u16 = 4;
+}
+
+/// A piece of the block's text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Piece {
+    pub(super) at: u32,
+    pub(super) length: u32,
+}
+
+/// A family without its values.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct FamilyShape {
+    pub(super) name: Piece,
+    pub(super) help: Option<Piece>,
+    pub(super) unit: Option<Piece>,
+    pub(super) kind: MetricType,
+    pub(super) utf8: bool,
+    /// Its lines in the block: so many from the first, or these.
+    pub(super) first: u32,
+    pub(super) count: u32,
+    pub(super) order: Option<Box<[u32]>>,
+    /// Distinct sample names in the order of appearance; empty: there is one, that of the
+    /// first line.
+    pub(super) names: Box<[Piece]>,
+}
+
+impl Block {
+    pub(super) fn piece(&self, piece: Piece) -> &str {
+        &self.text[piece.at as usize..(piece.at + piece.length) as usize]
+    }
+
+    /// Bytes of memory.
+    pub(super) fn bytes(&self) -> usize {
+        let families = self.families.iter().map(FamilyShape::bytes).sum::<usize>();
+        size_of::<Block>() + 16 + self.text.len() + size_of_val(self.lines.as_ref()) + families
+    }
+
+    /// Whether another block may stand in its place.
+    pub(super) fn is_same(&self, other: &Block) -> bool {
+        self.text == other.text
+            && (self.segments, self.tail) == (other.segments, other.tail)
+            && self.lines == other.lines
+            && self.families == other.families
+            && self.context == other.context
+    }
+
+    /// The beginning of its first line, by which the block is found in a body: the line
+    /// if it holds no value, else what stands before the value.
+    pub(super) fn probe(&self) -> &str {
+        let first = self.lines.first().map_or(self.tail, |l| l.segment) as usize;
+        let segment = &self.text[..first];
+        match segment.find('\n') {
+            Some(end) => &segment[..=end],
+            None => segment,
+        }
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        if let Some(account) = &self.account {
+            account.fetch_sub(self.bytes(), Ordering::Relaxed);
+        }
+    }
+}
+
+impl FamilyShape {
+    pub(super) fn name<'b>(&self, block: &'b Block) -> &'b str {
+        block.piece(self.name)
+    }
+
+    /// The lines in the order of the samples.
+    pub(super) fn line(&self, index: u32) -> u32 {
+        match &self.order {
+            None => self.first + index,
+            Some(order) => order[index as usize],
+        }
+    }
+
+    /// Whether each of its samples has the family's name.
+    pub(super) fn is_single(&self, block: &Block) -> bool {
+        self.names.is_empty() && self.sample_names(block).all(|name| name == self.name(block))
+    }
+
+    /// The distinct names of its samples.
+    pub(super) fn sample_names<'b>(&'b self, block: &'b Block) -> impl Iterator<Item = &'b str> {
+        let single = (self.names.is_empty() && self.count > 0).then(|| {
+            let line = &block.lines[self.line(0) as usize];
+            Piece { at: line.template, length: u32::from(line.name) }
+        });
+        self.names.iter().copied().chain(single).map(|p| block.piece(p))
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<FamilyShape>() + self.order.as_ref().map_or(0, |o| o.len() * 4) + size_of_val(self.names.as_ref())
+    }
+}

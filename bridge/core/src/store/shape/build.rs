@@ -1,0 +1,390 @@
+//! Blocks out of a dump that was parsed.
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::block::{Block, FamilyShape, Line, Piece};
+use super::{Context, Rules};
+use crate::codec::Trace;
+use crate::labels::is_legacy_metric_name;
+use crate::model::{Family, MetricType, Parsed, Sample};
+use crate::store::collide::Collider;
+use crate::store::created::{Homes, homes};
+
+/// A family of so many lines begins a block of its own.
+const LARGE: u32 = 16;
+/// A block ends when it has so many.
+const FULL: u32 = 64;
+
+/// The blocks of a regular dump, and where what stands behind them begins. `None`: no
+/// shape can be made of it.
+pub(super) fn blocks(
+    body: &str,
+    parsed: &Parsed<'_>,
+    trace: &Trace,
+    rules: &Rules<'_>,
+    context: &Arc<Context>,
+) -> Option<(Vec<Block>, usize)> {
+    let dump = Dump::new(body, parsed, trace)?;
+    let mut collider = Collider::new(rules.labels, rules.honor_labels, rules.fixed);
+    let mut blocks = Vec::new();
+    let mut start = 0;
+    for (first, end) in dump.runs() {
+        let last = trace.lines[end - 1].start as usize;
+        let stop = last + memchr::memchr(b'\n', &body.as_bytes()[last..])? + 1;
+        let mut builder = Builder {
+            dump: &dump,
+            collider: &mut collider,
+            start,
+            text: String::new(),
+            extra: String::new(),
+            segments: Vec::new(),
+            lines: Vec::new(),
+            collided: false,
+        };
+        blocks.push(builder.block(first, end, stop, context)?);
+        start = stop;
+    }
+    (!blocks.is_empty()).then_some((blocks, start))
+}
+
+/// A parsed dump, and which lines belong together.
+struct Dump<'d, 'a> {
+    body: &'d str,
+    parsed: &'d Parsed<'a>,
+    trace: &'d Trace,
+    homes: Homes,
+    /// The family that a parsed family is stored in.
+    stored_in: Vec<u32>,
+    /// The number of samples of each stored family.
+    counts: Vec<u32>,
+    /// Where each stored family's last line is in the trace.
+    last: Vec<usize>,
+}
+
+impl<'d, 'a> Dump<'d, 'a> {
+    fn new(body: &'d str, parsed: &'d Parsed<'a>, trace: &'d Trace) -> Option<Dump<'d, 'a>> {
+        let homes = homes(&parsed.families);
+        if homes.undecided || !body.ends_with('\n') && !body.ends_with("# EOF") {
+            return None;
+        }
+        let mut stored_in: Vec<u32> = (0..parsed.families.len() as u32).collect();
+        for joined in &homes.joined {
+            let timed = |i: usize| parsed.families[i].samples.iter().any(|s| s.timestamp.is_some());
+            if timed(joined.home) || timed(joined.created) {
+                return None;
+            }
+            stored_in[joined.created] = joined.home as u32;
+        }
+        let mut counts = vec![0; parsed.families.len()];
+        let mut last = vec![0; parsed.families.len()];
+        for (at, line) in trace.lines.iter().enumerate() {
+            let family = stored_in[line.family as usize] as usize;
+            counts[family] += u32::from(line.sample.is_some());
+            last[family] = at;
+        }
+        Some(Dump { body, parsed, trace, homes, stored_in, counts, last })
+    }
+
+    fn family_at(&self, at: usize) -> u32 {
+        self.stored_in[self.trace.lines[at].family as usize]
+    }
+
+    /// Ranges of the trace that hold every line of their families. Small families share a
+    /// block; where it ends depends on their names alone, so that one family more moves
+    /// no other block's ends.
+    fn runs(&self) -> Vec<(usize, usize)> {
+        let mut runs = Vec::new();
+        let (mut first, mut reach, mut samples) = (0, 0, 0);
+        for (at, line) in self.trace.lines.iter().enumerate() {
+            reach = reach.max(self.last[self.family_at(at) as usize]);
+            samples += u32::from(line.sample.is_some());
+            if at < reach {
+                continue;
+            }
+            let next_is_large = match at + 1 < self.trace.lines.len() {
+                true => self.counts[self.family_at(at + 1) as usize] >= LARGE,
+                false => true,
+            };
+            let name = &self.parsed.families[self.family_at(at) as usize].name;
+            if next_is_large || samples >= FULL || samples >= LARGE && ends_here(name) {
+                runs.push((first, at + 1));
+                (first, samples) = (at + 1, 0);
+            }
+        }
+        runs
+    }
+}
+
+/// A quarter of all names, the same in every dump (FNV-1a).
+fn ends_here(name: &str) -> bool {
+    let mix = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    name.bytes().fold(0x811c_9dc5, mix) & 3 == 0
+}
+
+/// A block under construction.
+struct Builder<'b, 'd, 'a, 'o> {
+    dump: &'b Dump<'d, 'a>,
+    collider: &'b mut Collider<'o>,
+    /// Where it begins in the body.
+    start: usize,
+    text: String,
+    /// Spellings that the segments do not hold; they follow the text.
+    extra: String,
+    /// Where in the body and in the text each segment begins.
+    segments: Vec<(usize, usize)>,
+    lines: Vec<Line>,
+    collided: bool,
+}
+
+/// A piece that is in the text, or in what will follow it.
+enum Found {
+    Text(Piece),
+    Extra(Piece),
+}
+
+impl Builder<'_, '_, '_, '_> {
+    fn block(&mut self, first: usize, end: usize, stop: usize, context: &Arc<Context>) -> Option<Block> {
+        let trace = &self.dump.trace.lines[first..end];
+        let body = self.dump.body;
+        let mut at = self.start;
+        // Of each parsed family, the lines of its samples in order.
+        let mut order: Vec<(u32, u32)> = Vec::new();
+        for line in trace {
+            let Some(sample) = line.sample else { continue };
+            let value = sample.value as usize;
+            self.segment(&body[at..value], at);
+            let family = &self.dump.parsed.families[line.family as usize];
+            self.line(&body[line.start as usize..value], value - at, family, &family.samples[sample.index as usize])?;
+            order.push((line.family, sample.index));
+            at = value + memchr::memchr(b'\n', &body.as_bytes()[value..])? + 1;
+        }
+        let segments = self.text.len();
+        self.segment(&body[at..stop], at);
+        let tail = self.text.len();
+        let families = self.families(first, end, &order)?;
+        let moved = |piece: Piece| Piece { at: piece.at + tail as u32, length: piece.length };
+        let settle = |found: Found| match found {
+            Found::Text(piece) => piece,
+            Found::Extra(piece) => moved(piece),
+        };
+        let families = families.into_iter().map(|f| f.settled(settle)).collect();
+        for line in self.lines.iter_mut().filter(|l| l.flags & EXTRA != 0) {
+            line.flags &= !EXTRA;
+            line.template += tail as u32;
+        }
+        let mut text = std::mem::take(&mut self.text);
+        text.push_str(&self.extra);
+        Some(Block {
+            text: text.into_boxed_str(),
+            segments: u32::try_from(segments).ok()?,
+            tail: u32::try_from(tail).ok()?,
+            lines: std::mem::take(&mut self.lines).into_boxed_slice(),
+            families,
+            context: self.collided.then(|| context.clone()),
+            account: None,
+        })
+    }
+
+    fn segment(&mut self, segment: &str, at: usize) {
+        self.segments.push((at, self.text.len()));
+        self.text.push_str(segment);
+    }
+
+    /// `written` is the line up to its value, which ends the segment of that length.
+    fn line(&mut self, written: &str, segment: usize, family: &Family<'_>, sample: &Sample<'_>) -> Option<()> {
+        let met = self.collider.meet(&sample.labels);
+        if met.injected != 0 {
+            return None;
+        }
+        self.collided |= met.collided;
+        let name = u16::try_from(sample.name.len()).ok()?;
+        let mut flags = 0;
+        let bucket = matches!(family.kind, MetricType::Histogram | MetricType::GaugeHistogram)
+            && sample.name.strip_suffix("_bucket") == Some(&family.name);
+        if bucket || family.kind == MetricType::Counter && sample.name == family.name {
+            flags |= Line::EXEMPLAR;
+        }
+        let (template, length) = if is_canonical(written, &sample.name, &met.labels) {
+            (self.text.len() - written.len(), written.len())
+        } else {
+            flags |= EXTRA;
+            let at = self.extra.len();
+            self.extra.push_str(&sample.name);
+            if !met.labels.is_empty() {
+                self.extra.extend(["{", &met.labels, "}"]);
+            }
+            self.extra.push(' ');
+            (at, self.extra.len() - at)
+        };
+        let narrow = |n: usize| u32::try_from(n).ok();
+        let segment = narrow(segment)?;
+        self.lines.push(Line { segment, template: narrow(template)?, length: narrow(length)?, name, flags });
+        Some(())
+    }
+
+    /// The families of the block in the order of their first line.
+    fn families(&mut self, first: usize, end: usize, order: &[(u32, u32)]) -> Option<Vec<Raw>> {
+        let dump = self.dump;
+        let mut known = HashSet::new();
+        let mut all: Vec<(u32, Vec<u32>)> = Vec::new();
+        let mut places = std::collections::HashMap::new();
+        for at in first..end {
+            let family = dump.family_at(at);
+            if known.insert(family) {
+                places.insert(family, all.len());
+                all.push((family, Vec::new()));
+            }
+        }
+        for (line, (family, _)) in order.iter().enumerate() {
+            let place = places[&dump.stored_in[*family as usize]];
+            all[place].1.push(line as u32);
+        }
+        for joined in &dump.homes.joined {
+            let Some(place) = places.get(&(joined.home as u32)) else { continue };
+            self.rearrange(&mut all[*place].1, joined, order)?;
+        }
+        all.into_iter().map(|(family, lines)| self.family(family, lines)).collect()
+    }
+
+    /// Brings the lines of a family and its `_created` gauge into the order in which they
+    /// are stored.
+    fn rearrange(
+        &mut self,
+        lines: &mut Vec<u32>,
+        joined: &crate::store::created::Joined,
+        order: &[(u32, u32)],
+    ) -> Option<()> {
+        let by_sample: std::collections::HashMap<(u32, u32), u32> =
+            lines.iter().map(|line| (order[*line as usize], *line)).collect();
+        let mut arranged = Vec::with_capacity(lines.len());
+        for (family, sample) in &joined.order {
+            let line = *by_sample.get(&(*family as u32, *sample as u32))?;
+            self.lines[line as usize].flags |= Line::TIMELESS;
+            if *family == joined.created {
+                self.lines[line as usize].flags |= Line::TIME;
+            }
+            arranged.push(line);
+        }
+        *lines = arranged;
+        Some(())
+    }
+
+    fn family(&mut self, index: u32, lines: Vec<u32>) -> Option<Raw> {
+        let family = &self.dump.parsed.families[index as usize];
+        let mut quoted = false;
+        let mut names: Vec<Piece> = Vec::new();
+        let mut seen = self.collided.then(HashSet::new);
+        for line in &lines {
+            let line = self.lines[*line as usize];
+            let (template, length) = (line.template as usize, line.length as usize);
+            let text = match line.flags & EXTRA == 0 {
+                true => &self.text[template..template + length],
+                false => &self.extra[template..template + length],
+            };
+            let (name, labels) = super::shaped::parts(text, usize::from(line.name));
+            quoted |= crate::store::pairs::pairs(labels).any(|p| p.quoted());
+            if let Some(seen) = &mut seen
+                && !seen.insert(crate::store::pairs::identity(name, &[labels], None))
+            {
+                return None;
+            }
+            let piece = Piece { at: line.template, length: u32::from(line.name) };
+            let known = |p: &Piece| self.name_of(*p) == name;
+            if !names.iter().any(known) {
+                names.push(Piece { at: piece.at | if line.flags & EXTRA != 0 { IN_EXTRA } else { 0 }, ..piece });
+            }
+        }
+        let single = names.len() <= 1;
+        let run = lines.windows(2).all(|w| w[0] + 1 == w[1]);
+        Some(Raw {
+            name: self.find(&family.name),
+            help: family.help.as_deref().map(|t| self.find(t)),
+            unit: family.unit.as_deref().map(|t| self.find(t)),
+            kind: family.kind,
+            utf8: quoted || !is_legacy_metric_name(&family.name),
+            first: lines.first().copied().unwrap_or(0),
+            count: lines.len() as u32,
+            order: (!run).then(|| lines.into_boxed_slice()),
+            names: if single { Vec::new() } else { names.into_iter().map(found).collect() },
+        })
+    }
+
+    fn name_of(&self, piece: Piece) -> &str {
+        let at = (piece.at & !IN_EXTRA) as usize;
+        let text = if piece.at & IN_EXTRA == 0 { &self.text } else { &self.extra };
+        &text[at..at + piece.length as usize]
+    }
+
+    /// The piece of the block's text that a part of the body became; what is not there is
+    /// added.
+    fn find(&mut self, text: &str) -> Found {
+        if let Some(piece) = self.find_in_segments(text) {
+            return Found::Text(piece);
+        }
+        let at = self.extra.len() as u32;
+        self.extra.push_str(text);
+        Found::Extra(Piece { at, length: text.len() as u32 })
+    }
+}
+
+impl Builder<'_, '_, '_, '_> {
+    fn find_in_segments(&self, text: &str) -> Option<Piece> {
+        let offset = (text.as_ptr() as usize).checked_sub(self.dump.body.as_ptr() as usize)?;
+        let at = self.segments.partition_point(|(body, _)| *body <= offset).checked_sub(1)?;
+        let (body, kept) = self.segments[at];
+        let from = kept.checked_add(offset - body)?;
+        let end = from.checked_add(text.len())?;
+        let found = self.text.get(from..end) == Some(text);
+        found.then_some(Piece { at: from as u32, length: text.len() as u32 })
+    }
+}
+
+/// While a block is built: the template is in the extra text.
+const EXTRA: u16 = 1 << 15;
+/// The same of a piece.
+const IN_EXTRA: u32 = 1 << 31;
+
+fn found(piece: Piece) -> Found {
+    match piece.at & IN_EXTRA {
+        0 => Found::Text(piece),
+        _ => Found::Extra(Piece { at: piece.at & !IN_EXTRA, ..piece }),
+    }
+}
+
+fn is_canonical(written: &str, name: &str, labels: &str) -> bool {
+    let Some(rest) = written.strip_prefix(name) else { return false };
+    if labels.is_empty() {
+        return rest == " ";
+    }
+    let inner = rest.strip_prefix('{').and_then(|r| r.strip_suffix("} "));
+    inner == Some(labels)
+}
+
+/// A [`FamilyShape`] whose pieces are not at their places yet.
+struct Raw {
+    name: Found,
+    help: Option<Found>,
+    unit: Option<Found>,
+    kind: MetricType,
+    utf8: bool,
+    first: u32,
+    count: u32,
+    order: Option<Box<[u32]>>,
+    names: Vec<Found>,
+}
+
+impl Raw {
+    fn settled(self, settle: impl Fn(Found) -> Piece) -> FamilyShape {
+        FamilyShape {
+            name: settle(self.name),
+            help: self.help.map(&settle),
+            unit: self.unit.map(&settle),
+            kind: self.kind,
+            utf8: self.utf8,
+            first: self.first,
+            count: self.count,
+            order: self.order,
+            names: self.names.into_iter().map(settle).collect(),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! A body of which only some blocks differ from a known shape.
+use std::sync::Arc;
+
+use super::block::Block;
+use super::take::Harvest;
+use super::{DumpShape, Rules, Shapes, build};
+use crate::codec::{self, Format};
+use crate::model::MetricType;
+
+/// More places than this are not mended: the whole is parsed.
+const MOST_MENDS: usize = 16;
+/// A block that differs ends where one of so many that follow it begins.
+const LOOK_AHEAD: usize = 4;
+
+/// Takes the values of a body that differs from the shape in some blocks, each of which
+/// still holds the same families.
+pub(super) fn mend(
+    shapes: &Shapes,
+    rules: &Rules<'_>,
+    shape: &DumpShape,
+    body: &[u8],
+    room: usize,
+) -> Option<(Arc<DumpShape>, Harvest)> {
+    let mut harvest = Harvest::with_room(room, shape.lines as usize);
+    let mut blocks: Vec<Arc<Block>> = Vec::with_capacity(shape.blocks.len());
+    let (mut at, mut index, mut mends) = (0, 0, 0);
+    while index < shape.blocks.len() {
+        let mark = harvest.mark();
+        if let Some(end) = harvest.block(&shape.blocks[index], body, at, rules.format) {
+            blocks.push(shape.blocks[index].clone());
+            (at, index) = (end, index + 1);
+            continue;
+        }
+        harvest.back_to(mark);
+        mends += 1;
+        if mends > MOST_MENDS {
+            return None;
+        }
+        let (next, end) = next_known(shape, body, at, index)?;
+        for block in region(shapes, rules, shape, &body[at..end], &shape.blocks[index..next])? {
+            at = harvest.block(&block, body, at, rules.format)?;
+            blocks.push(block);
+        }
+        if at != end {
+            return None;
+        }
+        index = next;
+    }
+    if &body[at..] != shape.tail.as_bytes() || harvest.lengths.len() > rules.options.max_series {
+        return None;
+    }
+    let shape = DumpShape::new(shape.context.clone(), blocks, &shape.tail);
+    Some((shapes.dump(shape, body), harvest))
+}
+
+/// The next block behind `index` that the body holds behind `at`, and where it begins.
+fn next_known(shape: &DumpShape, body: &[u8], at: usize, index: usize) -> Option<(usize, usize)> {
+    let rest = &body[at..];
+    for next in index + 1..shape.blocks.len().min(index + 1 + LOOK_AHEAD) {
+        let probe = shape.blocks[next].probe();
+        let found = memchr::memmem::find_iter(rest, probe.as_bytes()).find(|f| *f == 0 || rest[*f - 1] == b'\n');
+        if let Some(found) = found {
+            return Some((next, at + found));
+        }
+    }
+    let end = body.len().checked_sub(shape.tail.len()).filter(|end| *end >= at)?;
+    let last = index + LOOK_AHEAD >= shape.blocks.len();
+    (last && &body[end..] == shape.tail.as_bytes()).then_some((shape.blocks.len(), end))
+}
+
+/// Parses lines that stand for known blocks. What they are does not depend on the rest of
+/// the dump only if they are the same families with the same sample names as before:
+/// which lines belong to which family is decided by those.
+fn region(
+    shapes: &Shapes,
+    rules: &Rules<'_>,
+    shape: &DumpShape,
+    lines: &[u8],
+    known: &[Arc<Block>],
+) -> Option<Vec<Arc<Block>>> {
+    let with_end;
+    let text = match rules.format {
+        Format::Text => lines,
+        Format::OpenMetrics => {
+            with_end = [lines, b"# EOF\n"].concat();
+            &with_end
+        }
+    };
+    let (parsed, trace) = codec::parse_traced(rules.format, text, rules.options).ok()?;
+    let text = std::str::from_utf8(text).ok()?;
+    let (blocks, end) = build::blocks(text, &parsed, &trace?, rules, &shape.context)?;
+    if end != lines.len() || signature(blocks.iter()) != signature(known.iter().map(AsRef::as_ref)) {
+        return None;
+    }
+    Some(blocks.into_iter().map(|block| shapes.block(block)).collect())
+}
+
+/// What decides where other lines of the dump belong.
+type Signature<'b> = Vec<(&'b str, MetricType, Option<&'b str>, Option<&'b str>, Vec<&'b str>)>;
+
+fn signature<'b>(blocks: impl Iterator<Item = &'b Block>) -> Signature<'b> {
+    let mut all = Vec::new();
+    for block in blocks {
+        for family in &block.families {
+            let text = |piece: Option<_>| piece.map(|p| block.piece(p));
+            let mut names: Vec<&str> = family.sample_names(block).collect();
+            names.sort_unstable();
+            all.push((family.name(block), family.kind, text(family.help), text(family.unit), names));
+        }
+    }
+    all.sort();
+    all
+}

@@ -1,0 +1,362 @@
+//! The fast path shows what the plain path shows: any sequence of dumps, through both.
+#![allow(clippy::unwrap_used, reason = "tests")]
+mod cache_util;
+
+use std::sync::Arc;
+
+use cache_util::{Rec, apply, cache, cases, write};
+use k2p_core::cache::{Applied, CacheConfig, Limits, Outcome, PartitionCache};
+use k2p_core::exposition::Format;
+use k2p_core::labels::Labels;
+use proptest::prelude::*;
+
+const FORMATS: [Format; 5] = [
+    Format::Text004,
+    Format::Text100 { utf8: true },
+    Format::OpenMetrics001,
+    Format::OpenMetrics100 { utf8: true },
+    Format::OpenMetrics100 { utf8: false },
+];
+
+/// Both paths, record by record.
+struct Both {
+    fast: PartitionCache,
+    plain: PartitionCache,
+    offset: i64,
+}
+
+impl Both {
+    fn new(config: &CacheConfig) -> Both {
+        Both { fast: cache(config.clone()), plain: cache(config.clone()).without_shapes(), offset: 0 }
+    }
+
+    fn apply(&mut self, key: &str, dump: &[u8]) {
+        let mut rec = Rec::new(self.offset, key, self.offset, "");
+        rec.value = dump.to_vec();
+        let (fast, plain) = (apply(&mut self.fast, &rec, self.offset), apply(&mut self.plain, &rec, self.offset));
+        self.offset += 1;
+        assert_eq!(told(&fast), told(&plain), "{}", String::from_utf8_lossy(dump));
+    }
+
+    fn compare(&self) {
+        for format in FORMATS {
+            let (fast, told) = write(&[self.fast.view()], format);
+            let (plain, expected) = write(&[self.plain.view()], format);
+            if fast != plain {
+                let differ = fast.lines().zip(plain.lines()).find(|(a, b)| a != b);
+                panic!("{format:?}: fast and plain differ: {differ:?}\nfast:\n{fast}\nplain:\n{plain}");
+            }
+            assert_eq!(
+                (told.bytes, told.families, told.samples),
+                (expected.bytes, expected.families, expected.samples)
+            );
+            assert_eq!(told.conflicts, expected.conflicts);
+        }
+    }
+
+    /// The cache counts what its origins hold.
+    fn check_account(&self) {
+        let view = self.fast.view();
+        let own: u64 = view.origins.values().filter_map(|o| o.dump.as_ref()).map(|d| d.own_bytes() as u64).sum();
+        assert!(view.bytes >= own);
+    }
+}
+
+/// Everything that is said of a record.
+fn told(applied: &Applied) -> String {
+    match &applied.outcome {
+        Outcome::Accepted(a) => {
+            format!("{} {} {} {:?} {:?} {}", a.series, a.bytes, a.format, a.rejected, a.rejections, a.duplicates)
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+fn real_dumps() -> Vec<String> {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/dumps");
+    let mut paths: Vec<_> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
+    paths.sort();
+    paths.iter().map(|p| std::fs::read_to_string(p).unwrap()).collect()
+}
+
+#[test]
+fn successive_real_dumps() {
+    let dumps = real_dumps();
+    assert!(dumps.len() >= 20);
+    let mut both = Both::new(&CacheConfig::default());
+    for dump in dumps.iter().chain(&dumps) {
+        both.apply("i=\"one\"", dump.as_bytes());
+        both.apply("i=\"other\"", dump.as_bytes());
+    }
+    both.compare();
+    // Each origin takes on each target's shape in turn.
+    let mut both = Both::new(&CacheConfig::default());
+    for pair in dumps.chunks(2) {
+        for (i, dump) in pair.iter().enumerate() {
+            both.apply(&format!("i=\"{i}\""), dump.as_bytes());
+            both.compare();
+            both.check_account();
+        }
+    }
+}
+
+/// What a value may be, and what stands where a value should.
+const VALUES: &[&str] = &[
+    "0",
+    "1",
+    "-1",
+    "+5",
+    "1.5",
+    "1e3",
+    "1.7976931348623157e308",
+    "1e309",
+    "1e-400",
+    "NaN",
+    "nan",
+    "+Inf",
+    "Inf",
+    "-inf",
+    "",
+    ".",
+    "0x1",
+    "1 1700000000000",
+    "1 1.5",
+    "2 1700000000.5",
+    "1 ",
+    "1\t",
+    " 1",
+    "1\r",
+    "1 # {a=\"b\"} 2",
+    "3 # {trace_id=\"x\"} 0.5 1600000000",
+    "12345678",
+    "123456789012345678901234567890",
+    "0000000000000000000000000000000000000000001",
+    "1_000",
+    "1,5",
+    "1e",
+    "12345678901234567890.123456789012345678901234567890",
+    "7 # not",
+    "é",
+    "-0",
+    "1 NaN",
+];
+
+/// Lines that change a dump's shape, or are none of its.
+const LINES: &[&str] = &[
+    "# HELP m Help text.",
+    "# HELP m Other \\\\ help.\\n",
+    "# TYPE m counter",
+    "# TYPE m gauge",
+    "# TYPE h histogram",
+    "# TYPE s summary",
+    "# TYPE c_total counter",
+    "# TYPE c_created gauge",
+    "# TYPE c counter",
+    "# UNIT m seconds",
+    "m 1",
+    "m{a=\"b\"} 1",
+    "m{ a = \"b\" , } 1",
+    "m{b=\"\",a=\"b\"} 2",
+    "m{a=\"c\"} 3",
+    "h_bucket{le=\"1\"} 1",
+    "h_bucket{le=\"+Inf\"} 2",
+    "h_sum 3",
+    "h_count 2",
+    "s{quantile=\"0.5\"} 1",
+    "s_sum 1",
+    "s_count 1",
+    "c_total 5",
+    "c_total{a=\"b\"} 5",
+    "c_created 1600000000",
+    "c_created{a=\"b\"} 1600000001",
+    "n{i=\"body\"} 1",
+    "n{exported_i=\"x\"} 2",
+    "n{i=\"body\",exported_i=\"x\"} 3",
+    "{\"u.tf\",\"l.b\"=\"x\"} 1",
+    "u{x=\"\\n\\\"\\\\\"} 1",
+    "u{x=\"d\\s\"} 1",
+    "# a comment",
+    "",
+    "  ",
+    "garbage here now",
+    "x{y=\"z\" 1",
+    "h_count{a=\"b\"} 1",
+    "m_total 1",
+    "m_info{v=\"1\"} 1",
+    "# TYPE m_info gauge",
+    "# EOF",
+    "o{z=\"1\"} 1 1700000000000",
+    "long_name_of_a_metric_for_its_segment_to_be_long{some_label=\"some value\",other=\"x\"} 12345.678",
+];
+
+#[derive(Debug, Clone)]
+enum Change {
+    Value(usize, usize),
+    Insert(usize, usize),
+    Remove(usize),
+    Repeat(usize),
+    Swap(usize, usize),
+    Label(usize),
+    Byte(usize, u8),
+    NoNewline,
+    Nothing,
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let place = 0..10_000usize;
+    prop_oneof![
+        8 => (place.clone(), 0..VALUES.len()).prop_map(|(at, v)| Change::Value(at, v)),
+        3 => (place.clone(), 0..LINES.len()).prop_map(|(at, l)| Change::Insert(at, l)),
+        2 => place.clone().prop_map(Change::Remove),
+        1 => place.clone().prop_map(Change::Repeat),
+        1 => (place.clone(), place.clone()).prop_map(|(a, b)| Change::Swap(a, b)),
+        1 => place.clone().prop_map(Change::Label),
+        1 => (place.clone(), any::<u8>()).prop_map(|(at, b)| Change::Byte(at, b)),
+        1 => Just(Change::NoNewline),
+        1 => Just(Change::Nothing),
+    ]
+}
+
+fn changed(dump: &[u8], change: &Change) -> Vec<u8> {
+    let mut lines: Vec<Vec<u8>> = dump.split(|b| *b == b'\n').map(<[u8]>::to_vec).collect();
+    let count = lines.len();
+    match change {
+        Change::Value(at, v) => {
+            // From there on, the next line that is a sample.
+            let order = (0..count).map(|i| (i + at) % count);
+            for i in order {
+                let line = &mut lines[i];
+                if line.first().is_some_and(|b| *b != b'#') && line.contains(&b' ') {
+                    let cut = match line.iter().rposition(|b| *b == b'}') {
+                        Some(brace) => brace + 1,
+                        None => line.iter().position(|b| *b == b' ').unwrap(),
+                    };
+                    line.truncate(cut);
+                    line.push(b' ');
+                    line.extend_from_slice(VALUES[*v].as_bytes());
+                    break;
+                }
+            }
+        }
+        Change::Insert(at, l) => lines.insert(at % count, LINES[*l].as_bytes().to_vec()),
+        Change::Remove(at) => drop(lines.remove(at % count)),
+        Change::Repeat(at) => {
+            let line = lines[at % count].clone();
+            lines.insert(at % count, line);
+        }
+        Change::Swap(a, b) => lines.swap(a % count, b % count),
+        Change::Label(at) => {
+            let line = &mut lines[at % count];
+            if let Some(quote) = line.iter().position(|b| *b == b'"') {
+                line.insert(quote + 1, b'q');
+            }
+        }
+        Change::Byte(at, byte) => {
+            let mut whole = dump.to_vec();
+            if !whole.is_empty() {
+                let at = at % whole.len();
+                whole[at] = *byte;
+            }
+            return whole;
+        }
+        Change::NoNewline => {
+            let mut whole = dump.to_vec();
+            whole.pop();
+            return whole;
+        }
+        Change::Nothing => {}
+    }
+    lines.join(&b'\n')
+}
+
+/// A short dump of random lines, text or OpenMetrics.
+fn seed() -> impl Strategy<Value = Vec<u8>> {
+    (prop::collection::vec(0..LINES.len(), 0..24), any::<bool>()).prop_map(|(lines, openmetrics)| {
+        let mut text = String::new();
+        for line in lines.into_iter().map(|l| LINES[l]).filter(|l| *l != "# EOF") {
+            text.push_str(line);
+            text.push('\n');
+        }
+        if openmetrics {
+            text.push_str("# EOF\n");
+        }
+        text.into_bytes()
+    })
+}
+
+fn configs() -> impl Strategy<Value = CacheConfig> {
+    (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(honor_labels, fixed, few)| CacheConfig {
+        honor_labels,
+        fixed: if fixed { Labels::parse("region=\"eu\",a=\"fixed\"").unwrap() } else { Labels::default() },
+        limits: Limits { series_per_origin: if few { 12 } else { 100_000 }, ..Limits::default() },
+        ..CacheConfig::default()
+    })
+}
+
+/// Each step changes the dump of one of two origins a little more.
+fn run(config: &CacheConfig, seed: &[u8], steps: &[(bool, Vec<Change>)], compare_each: bool) {
+    let mut both = Both::new(config);
+    let mut dumps = [seed.to_vec(), seed.to_vec()];
+    for key in ["i=\"0\"", "i=\"1\""] {
+        both.apply(key, seed);
+    }
+    for (which, changes) in steps {
+        let dump = &mut dumps[usize::from(*which)];
+        let next = changes.iter().fold(dump.clone(), |dump, change| changed(&dump, change));
+        both.apply(&format!("i=\"{}\"", u8::from(*which)), &next);
+        // Half of the mutations are kept: shapes move on, and come back.
+        if changes.len() % 2 == 0 {
+            *dump = next;
+        }
+        if compare_each {
+            both.compare();
+        }
+    }
+    both.compare();
+    both.check_account();
+}
+
+proptest! {
+    #![proptest_config(cases(2))]
+    #[test]
+    fn mutated_small_dumps(
+        config in configs(),
+        seed in seed(),
+        steps in prop::collection::vec((any::<bool>(), prop::collection::vec(change(), 0..4)), 1..8),
+    ) {
+        run(&config, &seed, &steps, true);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(1).cases / 8, ..cases(1) })]
+    #[test]
+    fn mutated_real_dumps(
+        config in configs(),
+        which in 0..1000usize,
+        steps in prop::collection::vec((any::<bool>(), prop::collection::vec(change(), 0..4)), 1..6),
+    ) {
+        let dumps = real_dumps();
+        run(&config, dumps[which % dumps.len()].as_bytes(), &steps, false);
+    }
+}
+
+/// Shapes go with their last user.
+#[test]
+fn shapes_are_shared_and_released() {
+    let lines = (0..300).map(|n| format!("m{{handler=\"/api/{n}\"}} {n}\n"));
+    let dump = format!("# TYPE m gauge\n{}", lines.collect::<String>());
+    let mut cache = cache(CacheConfig::default());
+    let mut offset = 0;
+    let mut bytes = |cache: &mut PartitionCache, key: &str, dump: &str| {
+        apply(cache, &Rec::new(offset, key, 0, dump), 0);
+        offset += 1;
+        Arc::clone(&cache.view()).bytes
+    };
+    let one = bytes(&mut cache, "i=\"0\"", &dump);
+    let two = bytes(&mut cache, "i=\"1\"", &dump);
+    assert!((two - one) * 5 < one, "the second origin pays for its values only: {one}, {two}");
+    // Both deleted: nothing is left.
+    bytes(&mut cache, "i=\"0\"", "");
+    assert_eq!(bytes(&mut cache, "i=\"1\"", ""), 0);
+}
