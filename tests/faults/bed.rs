@@ -1,108 +1,28 @@
 //! One fault run.
 use super::clock::Clock;
+use super::commits::CommitWatch;
 use super::producer::{Dumps, Sender, pad};
 use super::record::Recorder;
+pub use super::run::Run;
 use super::scraper::{Scraper, SlowScrape, Target, scrape};
-use crate::checker::{self, CommitRead, Frozen, History, Hole, Limits, Micros, Report, Rule};
+pub use super::setup::{Protocol, Setup};
+use crate::checker::{self, Frozen, Limits, Micros};
 use crate::support::kafka::{Kafka, unique};
 use crate::support::poll::{eventually, eventually_ok, within};
 use crate::support::process::{Service, command};
 use crate::support::supervise::{Signal, new_dir};
-use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::thread::{self, JoinHandle};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 use std::time::Duration;
 
 /// A partition that nobody disturbs any more is live after this and a session at the latest.
 const LIVE: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(30);
-
-/// The group's protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
-    /// Members set the session.
-    Classic,
-    /// KIP-848: the broker sets it ([`crate::support::kafka::Setup::new`]).
-    Consumer,
-}
-
-/// What a run is made of.
-#[derive(Debug, Clone)]
-pub struct Setup {
-    /// Of the topic, at the beginning.
-    pub partitions: i32,
-    /// Origins that send one growing value.
-    pub origins: u32,
-    /// Series of each, all of that value.
-    pub series: u32,
-    /// Of dumps that are there from the beginning, in each partition: answers are as large.
-    pub pad_bytes: usize,
-    /// `session.timeout.ms`; of a KIP-848 group the broker's, which is not set by a client.
-    pub session_ms: u64,
-    /// `group.protocol`.
-    pub protocol: Protocol,
-    /// L.
-    pub lease_ms: u64,
-    /// L_wait.
-    pub wait_ms: u64,
-    /// Of the topic; also how long a silent origin may stay.
-    pub staleness_s: u64,
-    /// `socket.timeout.ms`: how long a request whose answer was lost is waited for.
-    pub socket_ms: u64,
-    /// `fetch.message.max.bytes`.
-    pub fetch_bytes: Option<u32>,
-    /// `web.external_address`.
-    pub external: Option<String>,
-    /// Another binary.
-    pub program: Option<PathBuf>,
-    /// The rule that is switched off, of a binary that can.
-    pub broken: Option<&'static str>,
-}
-
-impl Setup {
-    /// Short timers: session 2 s, L = 4 s, L_wait = 5 s.
-    pub fn short() -> Setup {
-        Setup {
-            partitions: 8,
-            origins: 24,
-            series: 2,
-            pad_bytes: 0,
-            session_ms: 2000,
-            protocol: Protocol::Classic,
-            lease_ms: 4000,
-            wait_ms: 5000,
-            staleness_s: 90,
-            socket_ms: 60_000,
-            fetch_bytes: None,
-            external: None,
-            program: None,
-            broken: None,
-        }
-    }
-
-    /// [`Setup::short`] of a KIP-848 group; its session is that of the shared broker.
-    pub fn kip848() -> Setup {
-        Setup { protocol: Protocol::Consumer, ..Setup::short() }
-    }
-
-    /// Timers that outlast the hard death of a coordinator: its brokers' session of 9 s,
-    /// an election, and until the bridges have found the next (9 to 13 s were measured).
-    pub fn patient() -> Setup {
-        Setup { session_ms: 15_000, lease_ms: 20_000, wait_ms: 24_000, ..Setup::short() }
-    }
-
-    /// The defaults of design §1.
-    pub fn default_timers() -> Setup {
-        Setup { session_ms: 10_000, lease_ms: 15_000, wait_ms: 18_000, ..Setup::short() }
-    }
-}
 
 /// A bridge of a run.
 pub struct Bridge {
@@ -451,92 +371,4 @@ impl Bed {
 fn logs(bridges: &[&Bridge]) -> String {
     let log = |b: &&Bridge| format!("\n--- bridge {}\n{}", b.number, b.service.process().log_tail());
     bridges.iter().map(log).collect()
-}
-
-/// A run that has ended.
-pub struct Run {
-    name: String,
-    pub history: History,
-    pub report: Report,
-}
-
-impl Run {
-    /// Fails if a rule was broken.
-    ///
-    /// # Panics
-    /// Then.
-    #[track_caller]
-    pub fn assert_sound(&self) {
-        self.print();
-        let faults: Vec<String> = self.history.faults.iter().map(|(at, what)| format!("{at} µs: {what}")).collect();
-        assert!(self.report.violations.is_empty(), "{}: {}\n{}", self.name, self.report, faults.join("\n"));
-        assert!(self.report.samples > 500, "{}: only {} samples", self.name, self.report.samples);
-    }
-
-    /// Says what was seen.
-    pub fn print(&self) {
-        let moves = self.moves();
-        let mut took: Vec<u64> = moves.iter().map(|h| h.took / 1000).collect();
-        took.sort_unstable();
-        let at = |percent: usize| took.get((took.len() * percent / 100).min(took.len().saturating_sub(1))).copied();
-        let dark = checker::longest_dark(&self.history).into_values().max().unwrap_or(0) / 1000;
-        eprintln!(
-            "FAULTS {}: {}; {} moves, hole p50 {:?} p99 {:?} ms; longest dark {dark} ms",
-            self.name,
-            self.report,
-            moves.len(),
-            at(50),
-            at(99),
-        );
-    }
-
-    /// Every move of a partition.
-    pub fn moves(&self) -> Vec<Hole> {
-        checker::moves(&self.history)
-    }
-
-    /// Something that a test cannot go without.
-    pub fn broke(&self, rule: Rule) -> bool {
-        self.report.broken().contains(&rule)
-    }
-}
-
-/// Reads the group's commits as an outsider, until it is dropped.
-struct CommitWatch {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl CommitWatch {
-    fn start(brokers: &str, group: &str, topic: &str, partitions: i32, recorder: &Arc<Recorder>) -> CommitWatch {
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", brokers).set("group.id", group).set("log_level", "0");
-        let client: BaseConsumer = config.create().expect("a client");
-        let mut asked = TopicPartitionList::new();
-        asked.add_partition_range(topic, 0, partitions - 1);
-        let (told, recorder) = (Arc::clone(&stop), Arc::clone(recorder));
-        let thread = thread::spawn(move || {
-            while !told.load(Ordering::SeqCst) {
-                thread::sleep(Duration::from_millis(200));
-                let Ok(found) = client.committed_offsets(asked.clone(), Duration::from_secs(2)) else { continue };
-                let read = recorder.now();
-                let commits = found.elements().into_iter().filter_map(|e| match e.offset() {
-                    Offset::Offset(offset) => Some(CommitRead { read, partition: e.partition(), offset }),
-                    _ => None,
-                });
-                recorder.history().commits.extend(commits);
-            }
-        });
-        CommitWatch { stop, thread: Some(thread) }
-    }
-}
-
-impl Drop for CommitWatch {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::SeqCst);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
 }

@@ -5,7 +5,10 @@
 pub mod bed;
 pub mod broken;
 pub mod clock;
+mod commits;
 mod producer;
 mod record;
+mod run;
 pub mod scraper;
 pub mod service;
+mod setup;

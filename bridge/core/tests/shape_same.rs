@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 mod cache_util;
 
+use std::io::Read;
 use std::sync::Arc;
 
 use cache_util::{Rec, apply, cache, cases, write};
@@ -338,6 +339,36 @@ proptest! {
     ) {
         let dumps = real_dumps();
         run(&config, dumps[which % dumps.len()].as_bytes(), &steps, false);
+    }
+}
+
+/// The bodies of `vectors.tgz`, where it is: `codec_vectors` says so if it is not.
+fn vectors() -> Vec<Vec<u8>> {
+    let root = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let shared = std::env::var_os("K2P_SHARED").map_or(root.join("../shared"), std::path::PathBuf::from);
+    let Ok(packed) = std::fs::File::open(shared.join("vectors.tgz")) else { return Vec::new() };
+    let mut tar = tar::Archive::new(flate2::read::GzDecoder::new(packed));
+    let mut all = Vec::new();
+    for entry in tar.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let mut body = Vec::new();
+        entry.read_to_end(&mut body).unwrap();
+        if body.len() < 200_000 {
+            all.push(body);
+        }
+    }
+    all
+}
+
+#[test]
+fn vectors_through_both_paths() {
+    for body in vectors() {
+        let mut both = Both::new(&CacheConfig::default());
+        // Parsed, then compared, then as another origin's.
+        for key in ["i=\"0\"", "i=\"0\"", "i=\"1\""] {
+            both.apply(key, &body);
+        }
+        both.compare();
     }
 }
 

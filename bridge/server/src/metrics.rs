@@ -278,7 +278,7 @@ pub static SERVER_METRICS: &[MetricDef] = &[
 pub const COMMIT_RESULTS: &[&str] = &["ok", "failed", "illegal_generation", "timeout"];
 
 /// The reasons that `fences_total` knows.
-pub const FENCE_REASONS: &[&str] = &["lease_lapsed", "foreign_marker", "assignment_lost"];
+pub const FENCE_REASONS: &[&str] = &["lease_lapsed", "foreign_marker", "assignment_lost", "topic_remade"];
 
 /// Counters, histograms and gauges that are written where things happen.
 #[derive(Debug, Clone)]

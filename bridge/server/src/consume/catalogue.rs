@@ -62,6 +62,8 @@ struct Read {
     newest: HashMap<Vec<u8>, Vec<u8>>,
     /// Read up to here, of each partition of the state topic. Empty: it is not there.
     positions: BTreeMap<i32, i64>,
+    /// It was looked for.
+    looked: bool,
 }
 
 #[derive(Default)]
@@ -142,6 +144,10 @@ impl Catalogue {
         let key = key(tp);
         let begun = Instant::now();
         let mut read = self.shared.lock();
+        while !read.looked && begun.elapsed() < PATIENCE {
+            let left = PATIENCE.saturating_sub(begun.elapsed());
+            read = self.shared.moved.wait_timeout(read, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
         let Some(partition) = partition_of(&key, i32::try_from(read.positions.len()).unwrap_or(0)) else {
             return Vec::new();
         };
@@ -228,7 +234,7 @@ fn read(
     stop: &Shutdown,
 ) {
     let mut told = false;
-    while !assign(client, topic, shared) {
+    while !found(client, topic, shared) {
         if !told {
             tracing::warn!(%topic, "the state topic is not there: origins that fall silent are forgotten when their partition moves; make it with `kafka2prom topics create`");
             told = true;
@@ -257,6 +263,13 @@ fn read(
         read.positions.insert(message.partition(), message.offset() + 1);
         shared.moved.notify_all();
     }
+}
+
+fn found(client: &BaseConsumer<PlainContext>, topic: &Arc<str>, shared: &Shared) -> bool {
+    let found = assign(client, topic, shared);
+    shared.lock().looked = true;
+    shared.moved.notify_all();
+    found
 }
 
 /// Begins to read the topic from its beginning; false if it is not there.

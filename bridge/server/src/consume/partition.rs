@@ -97,6 +97,8 @@ impl Partition {
             }
             self.expire();
         }
+        // Told to go dark and to end between two looks.
+        self.keep_catalogue(false);
     }
 
     /// The live owner writes what it knows of the origins once a minute, and when it goes

@@ -1,6 +1,9 @@
 //! Blocks out of a dump that was parsed.
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+
+use foldhash::fast::RandomState;
 
 use super::block::{Block, FamilyShape, Line, Piece};
 use super::{Context, Rules};
@@ -8,7 +11,8 @@ use crate::codec::Trace;
 use crate::labels::is_legacy_metric_name;
 use crate::model::{Family, MetricType, Parsed, Sample};
 use crate::store::collide::Collider;
-use crate::store::created::{Homes, homes};
+use crate::store::created::{Homes, Joined, homes};
+use crate::store::pairs::identity;
 
 /// A family of so many lines begins a block of its own.
 const LARGE: u32 = 16;
@@ -168,9 +172,11 @@ impl Builder<'_, '_, '_, '_> {
             Found::Extra(piece) => moved(piece),
         };
         let families = families.into_iter().map(|f| f.settled(settle)).collect();
-        for line in self.lines.iter_mut().filter(|l| l.flags & EXTRA != 0) {
-            line.flags &= !EXTRA;
-            line.template += tail as u32;
+        for line in &mut self.lines {
+            if line.flags & EXTRA != 0 {
+                line.template += tail as u32;
+            }
+            line.flags &= !(EXTRA | QUOTED);
         }
         let mut text = std::mem::take(&mut self.text);
         text.push_str(&self.extra);
@@ -198,7 +204,7 @@ impl Builder<'_, '_, '_, '_> {
         }
         self.collided |= met.collided;
         let name = u16::try_from(sample.name.len()).ok()?;
-        let mut flags = 0;
+        let mut flags = if met.quoted { QUOTED } else { 0 };
         let bucket = matches!(family.kind, MetricType::Histogram | MetricType::GaugeHistogram)
             && sample.name.strip_suffix("_bucket") == Some(&family.name);
         if bucket || family.kind == MetricType::Counter && sample.name == family.name {
@@ -225,13 +231,12 @@ impl Builder<'_, '_, '_, '_> {
     /// The families of the block in the order of their first line.
     fn families(&mut self, first: usize, end: usize, order: &[(u32, u32)]) -> Option<Vec<Raw>> {
         let dump = self.dump;
-        let mut known = HashSet::new();
         let mut all: Vec<(u32, Vec<u32>)> = Vec::new();
-        let mut places = std::collections::HashMap::new();
+        let mut places: HashMap<u32, usize, RandomState> = HashMap::default();
         for at in first..end {
             let family = dump.family_at(at);
-            if known.insert(family) {
-                places.insert(family, all.len());
+            if let Entry::Vacant(place) = places.entry(family) {
+                place.insert(all.len());
                 all.push((family, Vec::new()));
             }
         }
@@ -248,14 +253,8 @@ impl Builder<'_, '_, '_, '_> {
 
     /// Brings the lines of a family and its `_created` gauge into the order in which they
     /// are stored.
-    fn rearrange(
-        &mut self,
-        lines: &mut Vec<u32>,
-        joined: &crate::store::created::Joined,
-        order: &[(u32, u32)],
-    ) -> Option<()> {
-        let by_sample: std::collections::HashMap<(u32, u32), u32> =
-            lines.iter().map(|line| (order[*line as usize], *line)).collect();
+    fn rearrange(&mut self, lines: &mut Vec<u32>, joined: &Joined, order: &[(u32, u32)]) -> Option<()> {
+        let by_sample: HashMap<(u32, u32), u32> = lines.iter().map(|line| (order[*line as usize], *line)).collect();
         let mut arranged = Vec::with_capacity(lines.len());
         for (family, sample) in &joined.order {
             let line = *by_sample.get(&(*family as u32, *sample as u32))?;
@@ -282,9 +281,9 @@ impl Builder<'_, '_, '_, '_> {
                 false => &self.extra[template..template + length],
             };
             let (name, labels) = super::shaped::parts(text, usize::from(line.name));
-            quoted |= crate::store::pairs::pairs(labels).any(|p| p.quoted());
+            quoted |= line.flags & QUOTED != 0;
             if let Some(seen) = &mut seen
-                && !seen.insert(crate::store::pairs::identity(name, &[labels], None))
+                && !seen.insert(identity(name, &[labels], None))
             {
                 return None;
             }
@@ -341,7 +340,9 @@ impl Builder<'_, '_, '_, '_> {
 
 /// While a block is built: the template is in the extra text.
 const EXTRA: u16 = 1 << 15;
-/// The same of a piece.
+/// While a block is built: a label's name is beyond the legacy grammar.
+const QUOTED: u16 = 1 << 14;
+/// As [`EXTRA`], of a piece.
 const IN_EXTRA: u32 = 1 << 31;
 
 fn found(piece: Piece) -> Found {

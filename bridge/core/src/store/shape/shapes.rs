@@ -3,7 +3,7 @@
 //! Held by the one owner of a partition; looked at only when a dump is not in the shape of
 //! its origin's last one. It keeps nothing alive: a shape goes with its last user.
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hash};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
@@ -89,9 +89,7 @@ impl Shapes {
     }
 
     fn hash(&self, what: impl Hash) -> u64 {
-        let mut hasher = self.state.build_hasher();
-        what.hash(&mut hasher);
-        hasher.finish()
+        self.state.hash_one(what)
     }
 
     /// The block as others know it, or this one, known from now on.

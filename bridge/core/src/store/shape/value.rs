@@ -1,7 +1,6 @@
 //! The values' grammar, from the first byte to the newline.
 
-/// What a plain value is: digits, sign, point, exponent; not special, and nothing behind
-/// it in the line.
+// Eight bytes at a time, in one word.
 const ZEROS: u64 = 0x3030_3030_3030_3030;
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
