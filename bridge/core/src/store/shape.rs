@@ -29,6 +29,7 @@ mod take;
 mod value;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::StoredDump;
 use crate::codec::{Format, ParseOptions, Trace};
@@ -88,6 +89,16 @@ struct DumpShape {
     /// Every family, sorted by name.
     places: Box<[Place]>,
     lines: u32,
+    /// Sums up the shapes that live, as [`Block::account`].
+    account: Option<Arc<AtomicUsize>>,
+}
+
+impl Drop for DumpShape {
+    fn drop(&mut self) {
+        if let Some(account) = &self.account {
+            account.fetch_sub(self.own_bytes(), Ordering::Relaxed);
+        }
+    }
 }
 
 /// Where a family is.
@@ -121,6 +132,7 @@ impl DumpShape {
             blocks: blocks.into_boxed_slice(),
             tail: tail.into(),
             lines,
+            account: None,
         }
     }
 

@@ -107,7 +107,7 @@ impl Shapes {
     }
 
     /// The shape of a dump as others know it, or this one, known from now on.
-    pub(super) fn dump(&self, shape: DumpShape, body: &[u8]) -> Arc<DumpShape> {
+    pub(super) fn dump(&self, mut shape: DumpShape, body: &[u8]) -> Arc<DumpShape> {
         let ids: Vec<usize> = shape.blocks.iter().map(|b| Arc::as_ptr(b) as usize).collect();
         let hash = self.hash(&ids);
         let mut known = self.lock();
@@ -120,6 +120,8 @@ impl Shapes {
         if let Some(known) = known.dumps.find(hash, is_same) {
             return known;
         }
+        self.bytes.fetch_add(shape.own_bytes(), Ordering::Relaxed);
+        shape.account = Some(self.bytes.clone());
         let shape = Arc::new(shape);
         known.dumps.keep(hash, &shape);
         known.first_lines.keep(self.first_line(body), &shape);
