@@ -169,7 +169,7 @@ fn split_port(text: &str, error: impl Fn(&'static str) -> ValueError) -> Result<
         return Err(error("write a port from 1 to 65535 after the colon"));
     };
     if let Some(inner) = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
-        if inner.parse::<std::net::Ipv6Addr>().is_err() {
+        if inner.parse::<core::net::Ipv6Addr>().is_err() {
             return Err(error("write an IPv6 address between the brackets"));
         }
         return Ok((host, port));
