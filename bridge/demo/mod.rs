@@ -6,7 +6,6 @@ mod fleet;
 mod motion;
 mod node;
 mod page;
-mod pipelines;
 mod run;
 mod service;
 mod spark;
