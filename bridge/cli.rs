@@ -300,7 +300,6 @@ pub(crate) struct CheckTemplatesArgs {
     pub(crate) catalogue: CatalogueFormat,
 }
 
-
 #[derive(Debug, Clone, Args)]
 pub(crate) struct CheckKafkaArgs {
     #[command(flatten)]

@@ -177,7 +177,8 @@ fn an_sla_that_is_missed_across_a_failover_counts_once() {
         bed.record("daily", line)
     };
     kafka.produce(&bed.topic, &[running("short", 1000)]);
-    let missed = |bridge: &Service| samples(&bridge.scrape()).get("pipeline_sla_missed_total{pipeline_id=\"daily\"}").copied();
+    let missed =
+        |bridge: &Service| samples(&bridge.scrape()).get("pipeline_sla_missed_total{pipeline_id=\"daily\"}").copied();
     eventually("the SLA is missed while the run goes on", LONG, || (missed(&first) == Some(1.0)).then_some(()));
     // The next one is missed while nobody is there to see it.
     kafka.produce(&bed.topic, &[running("long", 2000)]);
@@ -192,7 +193,10 @@ fn an_sla_that_is_missed_across_a_failover_counts_once() {
     let shown = bed.wait_equal(&[&second]);
     assert_eq!(shown["pipeline_sla_missed_total{pipeline_id=\"daily\"}"], 2.0);
     let run = second.get("/api/v1/runs/long").unwrap().json();
-    assert_eq!((run["runs"][0]["status"].as_str(), run["runs"][0]["sla_missed"].as_bool()), (Some("SUCCEEDED"), Some(true)));
+    assert_eq!(
+        (run["runs"][0]["status"].as_str(), run["runs"][0]["sla_missed"].as_bool()),
+        (Some("SUCCEEDED"), Some(true))
+    );
     for page in ["/runs", "/runs/long?pipeline=daily", "/pipelines"] {
         let answer = second.get(page).unwrap();
         assert!(answer.status == 200 && answer.text().contains("daily"), "{page}: {}", answer.text());
@@ -204,7 +208,8 @@ fn an_sla_that_is_missed_across_a_failover_counts_once() {
 fn changed_templates_count_from_their_place_in_the_log_on_whoever_replays_it() {
     let Some(kafka) = require(Kafka::shared()) else { return };
     let dir = crate::support::supervise::new_dir("templates");
-    let old = std::fs::read_to_string(format!("{}/tests/reference/templates.yaml", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let old =
+        std::fs::read_to_string(format!("{}/tests/reference/templates.yaml", env!("CARGO_MANIFEST_DIR"))).unwrap();
     std::fs::write(dir.join("templates.yaml"), &old).unwrap();
     let mut bed = Bed::new(kafka, 1);
     bed.templates = dir.to_str().unwrap().to_owned();
@@ -230,7 +235,8 @@ fn changed_templates_count_from_their_place_in_the_log_on_whoever_replays_it() {
     let before = eventually_ok("nothing is under way", LONG, || {
         let before = shown(&bridge);
         let all = kafka.read_all(&bed.topic, 0).iter().filter(|r| r.headers.is_empty()).count() as f64;
-        let counted: f64 = before.iter().filter(|(s, _)| s.starts_with("pipeline_log_events_total")).map(|(_, v)| v).sum();
+        let counted: f64 =
+            before.iter().filter(|(s, _)| s.starts_with("pipeline_log_events_total")).map(|(_, v)| v).sum();
         if counted == all { Ok(before) } else { Err(format!("{counted} of {all}")) }
     });
     kill(&bridge);
@@ -249,7 +255,8 @@ fn posted_events_count_once_however_often_a_client_repeats_them() {
     let Some(kafka) = require(Kafka::shared()) else { return };
     let bed = Bed::new(kafka, 3);
     let bridge = bed.bridge(3000, &[]);
-    let line = |pipeline: &str| format!("{{\"timestamp\":{},\"pipeline_id\":\"{pipeline}\",\"level\":\"INFO\"}}\n", now());
+    let line =
+        |pipeline: &str| format!("{{\"timestamp\":{},\"pipeline_id\":\"{pipeline}\",\"level\":\"INFO\"}}\n", now());
     let body: String = (0..50).map(|n| line(&format!("p{}", n % 5))).collect::<String>() + "nonsense\n";
     let post = |id: &str, body: &[u8]| {
         let headers = [("content-type", "application/x-ndjson"), ("k2p-id", id)];
@@ -260,7 +267,10 @@ fn posted_events_count_once_however_often_a_client_repeats_them() {
         assert_eq!(answer.status, 200, "{}", answer.text());
         let said = answer.json();
         assert_eq!((said["accepted"].as_u64(), said["rejected"].as_u64()), (Some(50), Some(1)), "{said}");
-        assert_eq!((said["rejections"][0]["line"].as_u64(), said["rejections"][0]["reason"].as_str()), (Some(51), Some("syntax")));
+        assert_eq!(
+            (said["rejections"][0]["line"].as_u64(), said["rejections"][0]["reason"].as_str()),
+            (Some(51), Some("syntax"))
+        );
     }
     assert_eq!(post("client;3", b"nonsense").status, 400);
     assert_eq!(post("client", b"").status, 400);

@@ -36,7 +36,10 @@ fn topics_are_created_with_their_settings_and_pass_the_check() {
         (names[0], [("cleanup.policy", "delete"), ("retention.ms", hour), ("max.message.bytes", "16777216")]),
         (names[1], [("cleanup.policy", "delete"), ("retention.ms", "604800000"), ("max.message.bytes", "16777216")]),
         (names[2], [("cleanup.policy", "compact"), ("unclean.leader.election.enable", "false"), ("retention.ms", "")]),
-        (names[3], [("cleanup.policy", "delete"), ("message.timestamp.type", "LogAppendTime"), ("retention.ms", "604800000")]),
+        (
+            names[3],
+            [("cleanup.policy", "delete"), ("message.timestamp.type", "LogAppendTime"), ("retention.ms", "604800000")],
+        ),
     ] {
         let found = kafka.topic_settings(name);
         for (key, value) in wanted.iter().filter(|(_, value)| !value.is_empty()) {

@@ -13,8 +13,8 @@ const SHOWN: usize = 20;
 
 pub(crate) fn run(args: &CheckTemplatesArgs) -> Done {
     let files = read_templates(&args.dir)?;
-    let templates = TemplateSet::load(&files)
-        .map_err(|faults| Failure::Usage(faults.iter().map(ToString::to_string).collect()))?;
+    let templates =
+        TemplateSet::load(&files).map_err(|faults| Failure::Usage(faults.iter().map(ToString::to_string).collect()))?;
     let cases = entries(&args.dir.join("cases"), |path| path.is_dir())?;
     let mut failed = 0;
     for case in &cases {
@@ -80,8 +80,7 @@ fn check_case(templates: &TemplateSet, case: &Path, update: bool) -> Result<bool
         return Ok(true);
     }
     if update {
-        std::fs::write(&path, given)
-            .map_err(|error| Failure::failed(format_args!("{}: {error}", path.display())))?;
+        std::fs::write(&path, given).map_err(|error| Failure::failed(format_args!("{}: {error}", path.display())))?;
         eprintln!("{}: rewritten", path.display());
         return Ok(true);
     }

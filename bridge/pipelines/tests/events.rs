@@ -87,8 +87,10 @@ fn a_refusal_names_the_field_and_never_the_value() {
     case(r#"{"pipeline_id":"p","status":"FAILED"}"#, "missing_field: run_id");
     case(r#"{"run_id":"r","status":"FAILED"}"#, "missing_field: pipeline_id");
     case(r#"{"level":"INFO","pipeline_id":"p"}"#, "missing_field: timestamp");
-    case(r#"{"level":"INFO","pipeline_id":"p","timestamp":1,"metrics":{"rows_read":"hunter2"}}"#,
-        "bad_field: metrics.rows_read: expected a number, found text");
+    case(
+        r#"{"level":"INFO","pipeline_id":"p","timestamp":1,"metrics":{"rows_read":"hunter2"}}"#,
+        "bad_field: metrics.rows_read: expected a number, found text",
+    );
     case("{\"hunter2", "syntax: column 9: EOF while parsing a string");
     case("42", "not_an_object: found a number");
     case(r#"{"level":"INFO"} {"level":"INFO"}"#, "syntax: column 18: trailing characters");
@@ -97,7 +99,8 @@ fn a_refusal_names_the_field_and_never_the_value() {
 #[test]
 fn lines_are_read_each_on_its_own() {
     let good = r#"{"timestamp":1,"pipeline_id":"p","level":"INFO"}"#;
-    let text = format!("\n{good}\r\n  \nbroken\n{{\"run_id\":\"r\",\"pipeline_id\":\"p\",\"status\":\"FAILED\"}}\n\n{good}");
+    let text =
+        format!("\n{good}\r\n  \nbroken\n{{\"run_id\":\"r\",\"pipeline_id\":\"p\",\"status\":\"FAILED\"}}\n\n{good}");
     let parsed = lines(&text);
     let numbers: Vec<u32> = parsed.events.iter().map(|(line, _)| *line).collect();
     assert_eq!((numbers, parsed.rejections.len(), parsed.rejections[0].line), (vec![2, 5, 7], 1, 4));
@@ -185,7 +188,12 @@ fn log_message(level: &str) -> JobLogEntryMessage {
 
 #[test]
 fn protobuf_and_json_are_one_entry() {
-    let point = MetricPointMessage { name: "n".into(), value: 1.5, labels: [("a".into(), "b".into())].into(), unit: "s".into() };
+    let point = MetricPointMessage {
+        name: "n".into(),
+        value: 1.5,
+        labels: [("a".into(), "b".into())].into(),
+        unit: "s".into(),
+    };
     let event = JobEventMessage { event_type: "e".into(), metadata: [("k".into(), "v".into())].into() };
     let head = r#"{"timestamp":1795240860000000001,"job_id":"j","job_label":"l","outputs":[{"path":"o"}],"sequence_number":0,"content":"#;
     let case = |message: JobLogEntryMessage, content: &str| {
@@ -194,7 +202,10 @@ fn protobuf_and_json_are_one_entry() {
         assert_eq!(parsed.events[0].1, only(&format!("{head}{content}}}")), "{content}");
     };
     case(log_message("WARN"), r#"{"log":{"level":"WARN","message":"m","fields":{"a":"b"}}}"#);
-    case(message(job_log_entry::Content::Metric(point)), r#"{"metric":{"name":"n","value":1.5,"labels":{"a":"b"},"unit":"s"}}"#);
+    case(
+        message(job_log_entry::Content::Metric(point)),
+        r#"{"metric":{"name":"n","value":1.5,"labels":{"a":"b"},"unit":"s"}}"#,
+    );
     case(message(job_log_entry::Content::JobEvent(event)), r#"{"job_event":{"event_type":"e","metadata":{"k":"v"}}}"#);
 }
 
@@ -258,8 +269,28 @@ fn value() -> impl Strategy<Value = Value> {
         prop::sample::select(vec!["INFO", "RUNNING", "read", "p", "2026-11-21T00:00:00Z"]).prop_map(Value::from),
     ];
     let keys = prop::sample::select(vec![
-        "timestamp", "pipeline_id", "run_id", "level", "status", "operation", "dataset", "content", "metrics", "tags",
-        "error", "last_error", "log", "metric", "job_event", "message", "type", "name", "value", "outputs", "job_id", "x",
+        "timestamp",
+        "pipeline_id",
+        "run_id",
+        "level",
+        "status",
+        "operation",
+        "dataset",
+        "content",
+        "metrics",
+        "tags",
+        "error",
+        "last_error",
+        "log",
+        "metric",
+        "job_event",
+        "message",
+        "type",
+        "name",
+        "value",
+        "outputs",
+        "job_id",
+        "x",
     ]);
     leaf.prop_recursive(4, 40, 8, move |inner| {
         prop_oneof![

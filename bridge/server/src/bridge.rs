@@ -5,29 +5,29 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use k2p_core::ownership::Identity;
+use k2p_logs::mask::{MaskConfig, Maskers};
+use k2p_logs::{LogMetrics, LogReader, LogStore, ReadConfig, StoreConfig};
+use k2p_pipelines::runs::RunLimits;
+use k2p_pipelines::state::EventConfig;
+use k2p_pipelines::template::TemplateSet;
 use k2p_runtime::clock::{mono_ms, unix_ms};
 use k2p_runtime::http::client::{ClientConfig, ClientError, HttpClient};
 use k2p_runtime::http::{BoxFuture, HttpLimits, service};
 use k2p_runtime::kafka::KafkaLog;
 use k2p_runtime::metrics::{MetricsError, RuntimeMetrics};
 use k2p_runtime::shutdown::Shutdown;
-use arc_swap::ArcSwap;
-use k2p_logs::mask::{MaskConfig, Maskers};
-use k2p_logs::{LogMetrics, LogReader, LogStore, ReadConfig, StoreConfig};
-use k2p_pipelines::runs::RunLimits;
-use k2p_pipelines::state::EventConfig;
-use k2p_pipelines::template::TemplateSet;
 use prometheus::{IntGauge, Registry};
 use tokio::net::TcpListener;
 
-use crate::config::{Config, Web};
 use crate::append::Appender;
+use crate::config::{Config, Web};
 use crate::consume::{self, ConsumeError, LogSink, Switches, TopicKind};
-use crate::expose::{BuildInfo, EventSink, ExposeConfig, JobLogs, Exposer, Hook, Hooks, State, TopicInfo};
+use crate::expose::{BuildInfo, EventSink, ExposeConfig, Exposer, Hook, Hooks, JobLogs, State, TopicInfo};
 use crate::live::LivePartitions;
-use crate::templates;
 use crate::metrics::{Clocks, ServerMetrics};
+use crate::templates;
 
 /// How long `/-/drain` waits for the group to take everything over.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -107,7 +107,8 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
     // Two switches: a drain leaves the group, and the process goes on.
     let switches = Switches { leave: Shutdown::new(), end: Shutdown::new() };
     let maskers = Arc::new(
-        Maskers::new(&MaskConfig::default(), &BTreeMap::new(), None).map_err(|e| BridgeError::Masking(e.to_string()))?,
+        Maskers::new(&MaskConfig::default(), &BTreeMap::new(), None)
+            .map_err(|e| BridgeError::Masking(e.to_string()))?,
     );
     let logs = log_store(&config, &setup.registry, &maskers)?;
     let healthy = Arc::new(AtomicBool::new(true));

@@ -288,7 +288,8 @@ fn flag_topics(flags: &[String], errors: &mut Vec<String>) -> Vec<Topic> {
         };
         match topic_name(name) {
             Ok(name) => {
-                let topic = Topic { name: name.clone(), policy: Policy::default(), cache: CacheConfig::default(), kind };
+                let topic =
+                    Topic { name: name.clone(), policy: Policy::default(), cache: CacheConfig::default(), kind };
                 topics.insert(name, topic);
             }
             Err(why) => errors.push(format!("--kafka.topic {flag}: {why}")),

@@ -149,11 +149,8 @@ const SNAPSHOT_AGE: MetricDef = MetricDef::gauge(
 );
 const SNAPSHOT_BYTES: MetricDef =
     MetricDef::gauge("kafka2prom_snapshot_bytes", "Size of the partition's newest snapshot, compressed.", PARTITION);
-const SNAPSHOT_BEHIND: MetricDef = MetricDef::gauge(
-    "kafka2prom_snapshot_behind_records",
-    "Records that a new owner would have to replay.",
-    PARTITION,
-);
+const SNAPSHOT_BEHIND: MetricDef =
+    MetricDef::gauge("kafka2prom_snapshot_behind_records", "Records that a new owner would have to replay.", PARTITION);
 const REPLAY_BLOCKED: MetricDef = MetricDef::gauge(
     "kafka2prom_replay_blocked",
     "1 while a replayed partition stands still, by reason; the status page says what to do.",

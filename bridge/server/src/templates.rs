@@ -42,7 +42,10 @@ fn read(directory: &Path) -> Result<Vec<(String, String)>, String> {
         files.push((name, std::fs::read_to_string(&path).map_err(|e| unreadable(&path, e))?));
     }
     if files.is_empty() {
-        return Err(format!("{}: no template (*.yaml) in it; put one there, or leave templates.dir out", directory.display()));
+        return Err(format!(
+            "{}: no template (*.yaml) in it; put one there, or leave templates.dir out",
+            directory.display()
+        ));
     }
     Ok(files)
 }

@@ -70,7 +70,8 @@ fn a_topics_labels_keep_off_what_belongs_to_the_sample() {
 
 #[test]
 fn a_topic_of_events_has_no_settings_of_dumps() {
-    let (config, faults) = read_text(&LEAST.replace("k2p.metrics}", "t, kind: events, labels: {a: b}}"), &Flags::default());
+    let (config, faults) =
+        read_text(&LEAST.replace("k2p.metrics}", "t, kind: events, labels: {a: b}}"), &Flags::default());
     assert_eq!(config.unwrap().topics[0].kind, TopicKind::Events, "{faults:?}");
     for setting in ["policy: conflate", "staleness: 90s", "limits: {origins: 3}", "honor_labels: true"] {
         let text = LEAST.replace("k2p.metrics}", &format!("t, kind: events, {setting}}}"));

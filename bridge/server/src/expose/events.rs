@@ -145,12 +145,12 @@ fn topic(sink: &EventSink, parts: &Parts) -> Result<Arc<str>, Response<BoxBody>>
 }
 
 fn plain(headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, Box<Response<BoxBody>>> {
-    let unsupported = |detail: &str| {
-        Box::new(problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type", detail, None))
-    };
+    let unsupported =
+        |detail: &str| Box::new(problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type", detail, None));
     let header = |name| headers.get(name).map(|v| v.to_str().unwrap_or("?"));
     let kind = header(CONTENT_TYPE).map_or("", |t| t.split(';').next().unwrap_or_default().trim());
-    let known = ["", "application/x-ndjson", "application/ndjson", "application/jsonl", "application/json", "text/plain"];
+    let known =
+        ["", "application/x-ndjson", "application/ndjson", "application/jsonl", "application/json", "text/plain"];
     if !known.iter().any(|k| kind.eq_ignore_ascii_case(k)) {
         return Err(unsupported("Send one JSON object a line as application/x-ndjson."));
     }

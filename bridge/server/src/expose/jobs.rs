@@ -79,7 +79,9 @@ fn entries(reader: LogReader, query: &Query, id: String) -> Asked {
     };
     let level = match query.get("level") {
         None => Level::None,
-        Some(text) => Level::parse(text).ok_or("The parameter level must be trace, debug, info, warn, error or fatal.")?,
+        Some(text) => {
+            Level::parse(text).ok_or("The parameter level must be trace, debug, info, warn, error or fatal.")?
+        }
     };
     let cursor = query.get("cursor").map(str::to_owned);
     let query = k2p_logs::Query { since, level, limit: limit(query)?, cursor };

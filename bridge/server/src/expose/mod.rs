@@ -33,9 +33,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use hyper::body::Body;
 use hyper::header::{ALLOW, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::body::Body;
 use hyper::{Request, Response, StatusCode};
 use k2p_core::merge::Conflicts;
 use k2p_core::model::UnixMs;
@@ -244,8 +244,7 @@ impl Exposer {
         let (parts, body) = request.into_parts();
         let head = parts.method == hyper::Method::HEAD;
         let posted = Route::find(parts.uri.path()) == Ok(Route::PostEvents) && parts.method == hyper::Method::POST;
-        let mut response =
-            if posted { events::answer(&self, &parts, body).await } else { self.answer(&parts).await };
+        let mut response = if posted { events::answer(&self, &parts, body).await } else { self.answer(&parts).await };
         security_headers(response.headers_mut());
         if head {
             *response.body_mut() = k2p_runtime::http::empty();

@@ -169,7 +169,9 @@ fn newest_first(mut runs: Vec<FinishedRun>) -> Vec<FinishedRun> {
 /// `GET /api/v1/runs/{id}?pipeline=`: pipelines may use the same id, so it is a list.
 pub(super) async fn run(exposer: &Exposer, parts: &Parts, query: &Query, id: &str) -> Response<BoxBody> {
     match find_run(exposer, parts, query.get("pipeline"), id).await {
-        Ok(runs) if runs.is_empty() => respond::missing("run", "No pipeline has a run of that id, or it was forgotten."),
+        Ok(runs) if runs.is_empty() => {
+            respond::missing("run", "No pipeline has a run of that id, or it was forgotten.")
+        }
         Ok(runs) => json(StatusCode::OK, &BTreeMap::from([("runs", runs)])),
         Err(why) => incomplete(&why),
     }

@@ -132,7 +132,11 @@ struct Counters {
 impl Counters {
     fn new(topic: &Arc<str>, metrics: &ServerMetrics) -> Counters {
         let of = |kind| metrics.events_applied.with_label_values(&[&**topic, kind]);
-        Counters { topic: topic.clone(), metrics: metrics.clone(), kinds: ["accepted", "duplicate", "judged", "other"].map(of) }
+        Counters {
+            topic: topic.clone(),
+            metrics: metrics.clone(),
+            kinds: ["accepted", "duplicate", "judged", "other"].map(of),
+        }
     }
 
     fn count(&self, applied: &Applied) {
@@ -243,4 +247,3 @@ fn refusals(record: &RawRecord<'_>, applied: &Applied) -> Vec<Refusal> {
     let lines = applied.rejections.iter().take(SHOWN);
     lines.map(|r| refusal(r.reason.as_str(), format!("line {}: {}", r.line, r.detail))).collect()
 }
-

@@ -145,8 +145,7 @@ pub(in crate::consume) fn start(
     let templates = Arc::new(events::Templates::new(wanted.templates.clone(), state.clone()));
     let mut kinds: BTreeMap<Arc<str>, Arc<dyn Kind>> = BTreeMap::new();
     for topic in &wanted.events {
-        let kind =
-            events::Events {
+        let kind = events::Events {
             config: topic.clone(),
             templates: templates.clone(),
             metrics: metrics.clone(),

@@ -1,8 +1,8 @@
 //! The pages of runs and pipelines.
 use std::fmt::Write;
 
-use hyper::http::request::Parts;
 use hyper::Response;
+use hyper::http::request::Parts;
 use k2p_pipelines::runs::{FinishedRun, PipelineSummary};
 use k2p_runtime::http::{BoxBody, Query};
 
@@ -28,7 +28,9 @@ pub(in crate::expose) async fn runs(exposer: &Exposer, parts: &Parts, query: &Qu
 /// `GET /runs/{id}`.
 pub(in crate::expose) async fn run(exposer: &Exposer, parts: &Parts, query: &Query, id: &str) -> Response<BoxBody> {
     match runs::find_run(exposer, parts, query.get("pipeline"), id).await {
-        Ok(found) if found.is_empty() => respond::missing("run", "No pipeline has a run of that id, or it was forgotten."),
+        Ok(found) if found.is_empty() => {
+            respond::missing("run", "No pipeline has a run of that id, or it was forgotten.")
+        }
         Ok(found) => {
             let body: String = found.iter().map(|run| one(run, wall(exposer))).collect();
             super::shown(document(exposer, &format!("Run {id}"), &body))
@@ -93,7 +95,8 @@ fn list(page: &RunsPage, filter: &Filter, wall: f64) -> String {
     let mut rows = String::new();
     for run in &page.runs {
         let name = format!("<a href=\"{}\">{}</a>", esc(&run_path(run)), esc(&run.run_id));
-        let pipeline = format!("<a href=\"/runs?pipeline={}\">{}</a>", segment(&run.pipeline_id), esc(&run.pipeline_id));
+        let pipeline =
+            format!("<a href=\"/runs?pipeline={}\">{}</a>", segment(&run.pipeline_id), esc(&run.pipeline_id));
         let cells = [
             cell("name key", "Run", &name),
             cell("name", "Pipeline", &pipeline),
@@ -150,14 +153,18 @@ fn one(run: &FinishedRun, wall: f64) -> String {
         ("State", status(run)),
         ("Took", span(run.duration_seconds)),
         ("Started, ago", span(run.start_seconds.map(|s| wall - s))),
-        ("Attempt", format!("{} of {}", run.retry_count + 1, run.max_retries.map_or("?".to_owned(), |n| (n + 1).to_string()))),
+        (
+            "Attempt",
+            format!("{} of {}", run.retry_count + 1, run.max_retries.map_or("?".to_owned(), |n| (n + 1).to_string())),
+        ),
         ("SLA", span(run.sla_target_seconds)),
         ("Trigger", text(run.trigger_type.as_deref())),
         ("Triggered by", text(run.triggered_by.as_deref())),
         ("Owner", text(run.owner.as_deref())),
         ("Graph", text(run.dag_version.as_deref())),
     ];
-    let tiles: String = tiles.iter().map(|(name, value)| format!("<div><dt>{name}</dt><dd>{value}</dd></div>")).collect();
+    let tiles: String =
+        tiles.iter().map(|(name, value)| format!("<div><dt>{name}</dt><dd>{value}</dd></div>")).collect();
     let head = format!(
         "<section>\n<h1>{}</h1>\n<p class=\"badges\"><a href=\"/runs?pipeline={}\">{}</a></p>\n<dl class=\"tiles\">{tiles}</dl>\n</section>\n",
         esc(&run.run_id),
@@ -210,7 +217,12 @@ fn steps(run: &FinishedRun) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    section("steps", "Steps", &run.steps.len().to_string(), &table("Steps, as they were first seen", &STEP_COLUMNS, &rows))
+    section(
+        "steps",
+        "Steps",
+        &run.steps.len().to_string(),
+        &table("Steps, as they were first seen", &STEP_COLUMNS, &rows),
+    )
 }
 
 const LINEAGE_COLUMNS: [(&str, &str); 5] =
@@ -252,7 +264,8 @@ fn all_pipelines(found: &[PipelineSummary]) -> String {
     let mut rows = String::new();
     for pipeline in found {
         let rate = |ratio: Option<f64>| ratio.map_or("–".to_owned(), |r| format!("{:.1} %", r * 100.0));
-        let name = format!("<a href=\"/runs?pipeline={}\">{}</a>", segment(&pipeline.pipeline_id), esc(&pipeline.pipeline_id));
+        let name =
+            format!("<a href=\"/runs?pipeline={}\">{}</a>", segment(&pipeline.pipeline_id), esc(&pipeline.pipeline_id));
         let failure = pipeline.last_failure.as_ref().map_or("–".to_owned(), |f| {
             let path = format!("/runs/{}?pipeline={}", segment(&f.run_id), segment(&pipeline.pipeline_id));
             let what = f.message.as_deref().or(f.error_type.as_deref()).unwrap_or("failed");
