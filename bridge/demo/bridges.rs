@@ -11,6 +11,7 @@ use k2p_runtime::shutdown::Shutdown;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 
+use super::pipelines::{EVENTS, STATE};
 use crate::commands::Failure;
 
 /// How long a bridge may take until it listens.
@@ -48,7 +49,10 @@ impl Bridges {
         let directory = tempfile::tempdir().map_err(Failure::failed)?;
         let timers = if mock { MOCK_TIMERS } else { "" };
         // By flag the topic would have the default staleness of 90 s.
-        let config = format!("{timers}topics: [{{name: {topic}, staleness: {STALENESS}}}]\n");
+        let config = format!(
+            "{timers}topics: [{{name: {topic}, staleness: {STALENESS}}}, {{name: {EVENTS}, kind: events}}]\n\
+             state: {{topic: {STATE}, snapshot_interval: 10s}}\n"
+        );
         std::fs::write(directory.path().join("bridge.yaml"), config).map_err(Failure::failed)?;
         let mut bridges = Bridges { brokers: brokers.to_owned(), directory, all: Vec::new() };
         for (name, port) in ["a", "b"].iter().zip(ports) {

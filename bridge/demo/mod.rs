@@ -6,6 +6,7 @@ mod fleet;
 mod motion;
 mod node;
 mod page;
+mod pipelines;
 mod run;
 mod service;
 mod spark;

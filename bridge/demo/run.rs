@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use super::agents::{agents, own_agent};
 use super::bridges::{Bridge, Bridges};
 use super::fleet::Fleet;
+use super::pipelines::{self, EVENTS, STATE};
 use super::words::{ready, starting};
 use crate::cli::{DemoArgs, LogArgs};
 use crate::commands::{Done, Failure, process};
@@ -20,6 +21,8 @@ use crate::commands::{Done, Failure, process};
 const TOPIC: &str = "k2p.metrics";
 /// Enough that both bridges have some, few enough to read.
 const PARTITIONS: i32 = 8;
+/// Those of the events.
+const EVENT_PARTITIONS: i32 = 2;
 
 pub(crate) fn run(args: &DemoArgs) -> Done {
     let runtime = process::tokio_runtime()?;
@@ -43,7 +46,10 @@ fn quiet(level: &str) -> String {
 async fn demo(args: &DemoArgs, process: &process::Process) -> Done {
     let mock = match &args.brokers {
         Some(_) => None,
-        None => Some(MockKafka::start(TOPIC, PARTITIONS).map_err(Failure::failed)?),
+        None => Some(
+            MockKafka::start(&[(TOPIC, PARTITIONS), (EVENTS, EVENT_PARTITIONS), (STATE, 1)])
+                .map_err(Failure::failed)?,
+        ),
     };
     let brokers = mock.as_ref().map_or_else(|| args.brokers.clone().unwrap_or_default(), MockKafka::brokers);
     let what = if mock.is_some() { "in this process (librdkafka's mock cluster)" } else { brokers.as_str() };
@@ -58,6 +64,8 @@ async fn demo(args: &DemoArgs, process: &process::Process) -> Done {
     bridges.until_live(&process.shutdown, Duration::from_secs(30)).await;
     let addresses: Vec<(String, String)> = bridges.all().map(|b: &Bridge| (b.name.clone(), b.url.clone())).collect();
     say(&ready(&addresses, "type k and Enter here (s and Enter starts it again), or kill -9 its process."));
+    let urls = addresses.iter().map(|(_, url)| url.clone()).collect();
+    agents_running.spawn(pipelines::run(urls, args.seed, process.shutdown.clone()));
     let mut keys = keys();
     loop {
         tokio::select! {
@@ -99,16 +107,22 @@ fn start_agents(args: &DemoArgs, fleet: &Fleet, brokers: &str, shutdown: &Shutdo
     Ok(running)
 }
 
-/// A real Kafka may not have the topic yet.
+/// A real Kafka may not have the topics yet.
 async fn create_topic(brokers: &str) -> Done {
     use k2p_server::topics::{Purpose, TopicSpec, Topics};
     let args = crate::cli::KafkaArgs { brokers: Some(brokers.to_owned()), ..Default::default() };
     let kafka = crate::commands::kafka_config(&args, None)?;
-    let spec = TopicSpec { name: TOPIC.to_owned(), purpose: Purpose::Metrics, partitions: PARTITIONS, replicas: 0 };
+    let wanted = [
+        (TOPIC, Purpose::Metrics, PARTITIONS),
+        (EVENTS, Purpose::Events, EVENT_PARTITIONS),
+        (STATE, Purpose::State, 1),
+    ];
+    let specs =
+        wanted.map(|(name, purpose, partitions)| TopicSpec { name: name.to_owned(), purpose, partitions, replicas: 0 });
     let topics = Topics::new(&kafka).map_err(Failure::failed)?;
-    let created = topics.create(&[spec]).await.map_err(Failure::failed)?;
+    let created = topics.create(&specs).await.map_err(Failure::failed)?;
     if !created.is_empty() {
-        say(&format!("Created the topic {TOPIC} with {PARTITIONS} partitions.\n"));
+        say(&format!("Created {}.\n", created.join(", ")));
     }
     Ok(())
 }

@@ -10,13 +10,15 @@ pub struct MockKafka {
 }
 
 impl MockKafka {
-    /// Starts a cluster of one broker with one topic.
+    /// Starts a cluster of one broker with these topics.
     ///
     /// # Errors
     /// When librdkafka cannot listen on loopback.
-    pub fn start(topic: &str, partitions: i32) -> KafkaResult<MockKafka> {
+    pub fn start(topics: &[(&str, i32)]) -> KafkaResult<MockKafka> {
         let cluster = MockCluster::new(1)?;
-        cluster.create_topic(topic, partitions, 1)?;
+        for (topic, partitions) in topics {
+            cluster.create_topic(topic, *partitions, 1)?;
+        }
         Ok(MockKafka { cluster })
     }
 
