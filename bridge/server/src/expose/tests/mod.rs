@@ -63,7 +63,7 @@ impl Bridge {
             started: WALL - 90_000,
             events: None,
             logs: None,
-            maskers: Arc::new(k2p_logs::mask::Maskers::new(&Default::default(), &Default::default(), None).unwrap()),
+            maskers: Arc::new(Maskers::new(&Default::default(), &Default::default(), None).unwrap()),
             build: BuildInfo { version: "1.2.3".to_owned(), revision: "abc".to_owned() },
             client: HttpClient::new(&ClientConfig::default()).unwrap(),
             hooks: Hooks {
