@@ -128,7 +128,7 @@ topics:
     limits: {dump_bytes: 64 megs, series_per_origin: -1}
   - name: k2p.metrics
   - name: "no topic"
-    kind: events
+    kind: push
     labels: {le: x}
 ownership: {lease: 5s, wait: 4s}
 web:
@@ -294,7 +294,7 @@ fn configuration_errors_name_place_and_remedy() {
 
     c.topic("polcy: conflate", "c.yaml:2:20: topics[0].polcy: unknown key; did you mean policy?");
     c.topic("policy: newest", "topics[0].policy: expected");
-    c.topic("kind: events", "topics[0].kind: expected");
+    c.topic("kind: push", "topics[0].kind: expected");
     c.topic("format: xml", "topics[0].format: expected");
     c.topic("timestamps: now", "topics[0].timestamps: expected");
     c.topic("honor_labels: \"yes\"", "topics[0].honor_labels: expected true or false");

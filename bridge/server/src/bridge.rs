@@ -302,7 +302,11 @@ fn topic_info(topic: &consume::Topic) -> TopicInfo {
     TopicInfo {
         name: topic.name.to_string(),
         kind: topic.kind.as_str(),
-        staleness: topic.cache.staleness.to_string(),
+        // A counter made of events stays until its log is gone.
+        staleness: match topic.kind {
+            TopicKind::Metrics => topic.cache.staleness.to_string(),
+            TopicKind::Events => "never".to_owned(),
+        },
         limits: all.iter().map(|(name, value)| ((*name).to_owned(), *value as u64)).collect(),
     }
 }

@@ -87,7 +87,7 @@ where
     };
     let topic = match topic(sink, parts) {
         Ok(topic) => topic,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     // Each holds a body: bounded like scrapes.
     let Ok(_permit) = exposer.posts.try_acquire() else {
@@ -120,10 +120,10 @@ where
     lines.with_label_values(&["rejected"]).inc_by(parsed.rejections.len() as u64);
     let nothing = parsed.events.is_empty() && !parsed.rejections.is_empty();
     let status = if nothing { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-    json(status, &said(parsed))
+    json(status, &said(&parsed))
 }
 
-fn said(parsed: ParsedEvents) -> Answer {
+fn said(parsed: &ParsedEvents) -> Answer {
     let rejected = |r: &k2p_pipelines::event::Rejection| Rejected {
         line: r.line,
         reason: r.reason.as_str(),
@@ -136,12 +136,13 @@ fn said(parsed: ParsedEvents) -> Answer {
     }
 }
 
-fn topic(sink: &EventSink, parts: &Parts) -> Result<Arc<str>, Response<BoxBody>> {
+fn topic(sink: &EventSink, parts: &Parts) -> Result<Arc<str>, Box<Response<BoxBody>>> {
     let query = Query::parse(parts.uri.query().unwrap_or_default());
-    let query = query.map_err(|error| respond::bad_request(&error.to_string()))?;
+    let query = query.map_err(|error| Box::new(respond::bad_request(&error.to_string())))?;
     let named = query.get("topic");
     let found = sink.topics.iter().find(|t| named.is_none_or(|name| ***t == *name));
-    found.cloned().ok_or_else(|| respond::missing("topic", "The parameter topic names no topic of events."))
+    let unknown = || Box::new(respond::missing("topic", "The parameter topic names no topic of events."));
+    found.cloned().ok_or_else(unknown)
 }
 
 fn plain(headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, Box<Response<BoxBody>>> {

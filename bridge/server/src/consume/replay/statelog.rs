@@ -41,6 +41,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A record of the state topic: its partition there, and its offset.
 pub(crate) type Spot = (i32, i64);
 
+/// Key and value.
+type Pair = (Vec<u8>, Vec<u8>);
+
 /// Why the state topic gave no answer; its text is for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum StateError {
@@ -250,7 +253,7 @@ impl StateLog {
     }
 
     /// Key and value of the records at these offsets, in order.
-    fn fetch(&self, partition: i32, offsets: &BTreeSet<i64>) -> Result<Vec<(Vec<u8>, Vec<u8>)>, String> {
+    fn fetch(&self, partition: i32, offsets: &BTreeSet<i64>) -> Result<Vec<Pair>, String> {
         let (Some(first), Some(last)) = (offsets.first(), offsets.last()) else { return Ok(Vec::new()) };
         let client = lock(&self.parts);
         let mut list = TopicPartitionList::new();

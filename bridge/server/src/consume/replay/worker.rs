@@ -219,11 +219,12 @@ impl<'a> Serving<'a> {
 
     fn record(&mut self, record: &Record) -> Option<Ended> {
         let (offset, time) = (record.offset(), record.timestamp());
-        if let Some((id, expected)) = self.unproven.take() {
-            if offset == self.next - 1 && time != Some(expected) {
-                tracing::error!(topic = %self.on.tp.topic, partition = self.on.tp.partition, snapshot = id, "the snapshot is of another log under the same name: it is void");
-                return Some(Ended::Again(Some(id)));
-            }
+        if let Some((id, expected)) = self.unproven.take()
+            && offset == self.next - 1
+            && time != Some(expected)
+        {
+            tracing::error!(topic = %self.on.tp.topic, partition = self.on.tp.partition, snapshot = id, "the snapshot is of another log under the same name: it is void");
+            return Some(Ended::Again(Some(id)));
         }
         if offset < self.next {
             return None;

@@ -203,7 +203,7 @@ const STEP_COLUMNS: [(&str, &str); 6] = [
 fn steps(run: &FinishedRun) -> String {
     let mut rows = String::new();
     for step in &run.steps {
-        let open = (!step.finished).then(|| format!(" {}", badge(Tone::Busy, "open"))).unwrap_or_default();
+        let open = if step.finished { String::new() } else { format!(" {}", badge(Tone::Busy, "open")) };
         let cells = [
             cell("name", "Step", &(esc(&step.name).into_owned() + &open)),
             cell("num", "Took", &span(step.duration_seconds)),
