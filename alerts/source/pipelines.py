@@ -37,6 +37,7 @@ def threshold_is(name, value, pipeline=ID):
 
 ACTIVE = series("pipeline_runs_active")
 SEEN = Gauge(ACTIVE, good=0, bad=0)
+OTHER = series("pipeline_runs_active", who=A, pipeline="other")
 
 
 def stamp(status, who=A, pipeline=ID):
@@ -168,11 +169,13 @@ def sla(value=600, **more):
 
 SLA_MISSED.tests = [
     Case("fires", running("60+0x20", "600+0x20"), (at(15, sla(summary="Pipeline orders missed its SLA of 10m 0s")),), name="while it runs"),
-    Case("fires", running(None, "600+0x90", missed="2+0x5 3+0x80"), (at(5), at(10, sla())), name="at its end"),
+    Case("fires", running(None, "600+0x90", missed="2+0x5 3+0x80"), (at(5), at(10, sla()), at(55, sla())), name="at its end"),
     Case("fires", running(None, "600+0x90", missed=gap(65) + " 1+0x20"), (at(64), at(65, sla()), at(70, sla())), name="its first miss ever"),
     Case("below", running("60+0x8", "600+0x8", missed="4+0x8"), (at(8),)),
     Case("below", {series(OLDEST, who=A): "60+0x20"}, (at(20),), name="no SLA"),
     Case("below", running(None, "600+0x20", missed="4+0x20", active="0+0x20"), (at(0), at(15)), name="misses from before Prometheus looked"),
+    Case("below", {**running(None, gap(65) + " 600+0x20", missed=gap(65) + " 4+0x20"), OTHER: "0+0x85"}, (at(65), at(70)),
+         name="a pipeline that Prometheus sees for the first time"),
     Case("boundary", running("0+0x20", "600+0x20"), (at(10), at(11, sla())), name="as long as its SLA"),
     Case("for", running("0+0x20", "600+0x20"), (at(10), at(11, sla())), name="at once"),
     Case("resolves", running("0+0x12 _ stale", "600+0x20"), (at(12, sla()), at(14)), name="it ended, and no miss is counted"),
@@ -531,6 +534,8 @@ NO_ROWS.tests = [
     Case("below", rows("50+1x110", "60000+0x110"), (at(DAY * 15 + 30),), name="some"),
     Case("below", rows("50+0x110", "50+0x110"), (at(DAY * 15 + 30),), name="it has not succeeded"),
     Case("below", {**rows("50+0x110", "50+0x110"), stamp("FAILED"): "60000+0x110"}, (at(DAY * 15 + 30),), name="it has failed"),
+    Case("below", {**{k: v.replace("7+0x", "0+0x") for k, v in rows("0+0x9", "60000+0x9", n=9, begin=99).items()}, OTHER: "0+0x110"},
+         (at(103 * 15),), name="a pipeline that Prometheus sees for the first time"),
     Case("boundary", rows("50+0x97 51+0x13", "60000+0x110"), (at(DAY * 15 + 30),), name="one row"),
     Case("boundary", rows("50+0x110", "900+0x110"), (at((DAY - 1) * 15), at(DAY * 15), at((DAY + 1) * 15)), name="a success of a day ago"),
     Case("boundary", rows("50+0x110", "2700+0x110"), (at(DAY * 15), at((DAY + 1) * 15, EMPTY), at((DAY + 2) * 15, EMPTY), at((DAY + 3) * 15)),
@@ -562,10 +567,12 @@ def counted(name, metric, window, samples, severity, summary, description, run_p
         return {own_series(who): values, ACTIVE.replace("@", who): active or f"0+0x{w + 30}"}
 
     alert.tests = [
-        Case("fires", shown(f"4+0x3 6+0x{w}"), (at(3), at(5, f(2)))),
+        Case("fires", shown(f"4+0x3 6+0x{w}"), (at(3), at(5, f(2)), at(w - 2, f(2)))),
         Case("fires", shown(gap(w + 2) + " 1+0x9"), (at(w + 1), at(w + 2, f(1)), at(w + 5, f(1))), name="the first ever"),
         Case("below", shown(f"4+0x{w + 9}"), (at(0), at(w + 8),)),
         Case("below", shown("4+0x9", active="0+0x9"), (at(0), at(8)), name="counted before Prometheus looked"),
+        Case("below", {**shown(gap(w + 2) + " 4+0x9", active=gap(w + 2) + " 0+0x9"), OTHER: f"0+0x{w + 12}"}, (at(w + 2), at(w + 6)),
+             name="a pipeline that Prometheus sees for the first time"),
         Case("boundary", shown(f"4+0x3 5+0x{w}"), (at(3), at(4, f(1))), name="one"),
         Case("for", shown(f"4+0x3 5+0x{w}"), (at(3), at(4, f(1))), name="at once"),
         Case("resolves", shown(f"4+0x3 5+0x{w + 9}"), (at(w + 3, f(1)), at(w + 4))),
