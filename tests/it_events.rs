@@ -46,7 +46,7 @@ fn runs(bridge: &Service) -> Result<BTreeMap<String, String>, String> {
 
 /// The events of the stream: `K2P_LONG=1` for the long tier.
 fn events() -> usize {
-    if std::env::var_os("K2P_LONG").is_some() { 1_000_000 } else { 100_000 }
+    if std::env::var("K2P_LONG").is_ok_and(|v| v == "1") { 1_000_000 } else { 100_000 }
 }
 
 #[test]
@@ -289,7 +289,7 @@ fn identifiers_in_every_field_do_not_become_series() {
     let Some(kafka) = require(Kafka::shared()) else { return };
     let bed = Bed::new(kafka, 1);
     let bridge = bed.bridge(50_000, &[]);
-    let attacks = if std::env::var_os("K2P_LONG").is_some() { 1_000_000 } else { 10_000 };
+    let attacks = if std::env::var("K2P_LONG").is_ok_and(|v| v == "1") { 1_000_000 } else { 10_000 };
     let line = |pipeline: &str, n: u32| {
         format!(
             "{{\"timestamp\":{},\"pipeline_id\":\"{pipeline}\",\"level\":\"ERROR\",\"step\":\"s{n}\",\"component\":\"c{n}\",\
