@@ -78,7 +78,7 @@ fn the_quota_of_a_job_cuts_it_alone_and_counts_once() {
 fn concurrent_writers_share_a_tree() {
     let dir = tempfile::tempdir().unwrap();
     let made = |partition: i32| -> Vec<Made> {
-        (0..400).map(|i| Made::new(&format!("job-{}", i % 7), partition, i, NOON + i * 300 * SECOND)).collect()
+        (0..400).map(|i| Made::new(&format!("job-{}", i % 7), partition, i, NOON + i * 150 * SECOND)).collect()
     };
     let partitions: Vec<Vec<Made>> = (0..5).map(made).collect();
     thread::scope(|scope| {
@@ -88,7 +88,8 @@ fn concurrent_writers_share_a_tree() {
                 let (store, entries) = (store.clone(), &partitions[partition]);
                 scope.spawn(move || {
                     for batch in entries.chunks(3 + partition + writer) {
-                        assert_eq!(append(&store, batch).failed(), 0);
+                        let appended = append(&store, batch);
+                        assert_eq!(appended.written + appended.duplicates, batch.len() as u64, "{appended:?}");
                         store.sync().unwrap();
                     }
                 });
@@ -179,6 +180,7 @@ proptest! {
             made.line = format!(r#"{{"message":"{}"}}"#, "x".repeat(*size));
             made
         }).collect();
+        let packs = crashes.iter().any(|(_, part, ..)| part % 5 == 0);
         let mut synced = Synced::new();
         let mut committed = 0;
         for (calls, part, batch, loss) in crashes {
@@ -202,10 +204,9 @@ proptest! {
                 }
             }
             drop(store);
-            // A loss of power takes no index of a file whose lines are packed away: packing
-            // syncs it. (`NoIndex` would be an operator's `rm`.)
-            let packed = support::files(dir.path()).iter().any(|path| path.extension().is_some_and(|e| e == "zst"));
-            lose(dir.path(), &synced, if packed { Loss::Nothing } else { loss }, part);
+            // Packing and unpacking sync what they write: what a loss of power may take then is
+            // not what the snapshots say. Such cases try the death of the process alone.
+            lose(dir.path(), &synced, if packs { Loss::Nothing } else { loss }, part);
         }
         let store = store(dir.path(), StoreConfig::default());
         for entries in made[committed..].chunks(7) {
