@@ -7,8 +7,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use k2p_logs::files::{Disk, SystemDisk};
 use k2p_logs::{Entry, Level, LogMetrics, LogStore, Source, StoreConfig};
@@ -127,15 +128,18 @@ enum Fault {
 
 /// A disk that fails as told.
 #[derive(Debug)]
-pub struct FaultyDisk(Mutex<Fault>);
+pub struct FaultyDisk(Mutex<Fault>, Arc<SyncedBytes>);
+
+/// By inode, how many bytes of a file survive a loss of power.
+pub type SyncedBytes = Mutex<BTreeMap<u64, u64>>;
 
 impl FaultyDisk {
-    pub fn dies(calls: u64, part: usize) -> FaultyDisk {
-        FaultyDisk(Mutex::new(Fault::Dies { calls, part }))
+    pub fn dies(calls: u64, part: usize, synced: &Arc<SyncedBytes>) -> FaultyDisk {
+        FaultyDisk(Mutex::new(Fault::Dies { calls, part }), Arc::clone(synced))
     }
 
     pub fn full(bytes: u64) -> FaultyDisk {
-        FaultyDisk(Mutex::new(Fault::Full { bytes }))
+        FaultyDisk(Mutex::new(Fault::Full { bytes }), Arc::default())
     }
 
     /// Makes room.
@@ -190,7 +194,10 @@ impl Disk for FaultyDisk {
 
     fn sync(&self, file: &File) -> io::Result<()> {
         self.call(|_| {})?;
-        SystemDisk.sync(file)
+        SystemDisk.sync(file)?;
+        let metadata = file.metadata()?;
+        self.1.lock().unwrap().insert(metadata.ino(), metadata.len());
+        Ok(())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
