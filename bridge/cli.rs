@@ -136,7 +136,7 @@ pub(crate) struct ServeArgs {
     #[arg(long = "kafka.group", value_name = "GROUP", help_heading = "Kafka")]
     pub(crate) group: Option<String>,
     /// A topic to consume; repeatable. With it the topics of the file do not count.
-    #[arg(long = "kafka.topic", value_name = "NAME[:metrics]", help_heading = "Kafka")]
+    #[arg(long = "kafka.topic", value_name = "NAME[:metrics|events]", help_heading = "Kafka")]
     pub(crate) topics: Vec<String>,
     /// Where to listen; `:PORT` is every address, port 0 lets the system choose [default: :9527].
     #[arg(long = "web.listen-address", value_name = "HOST:PORT", help_heading = "Web")]
@@ -226,18 +226,35 @@ pub(crate) struct TopicsArgs {
     /// The topic of dumps.
     #[arg(long = "kafka.topic", value_name = "NAME", default_value = "k2p.metrics", help_heading = "Kafka")]
     pub(crate) topic: String,
+    /// The topic of events (runs, logs, lineage); empty for none.
+    #[arg(long, value_name = "NAME", default_value = "k2p.events")]
+    pub(crate) events: String,
     /// The dead-letter topic; empty for none.
     #[arg(long, value_name = "NAME", default_value = "k2p.deadletter")]
     pub(crate) deadletter: String,
     /// The topic of snapshots and catalogues; empty for none.
     #[arg(long, value_name = "NAME", default_value = "k2p.state")]
     pub(crate) state: String,
-    /// Partitions of the topic of dumps: at least as many as bridges will ever share them.
+    /// Partitions of the topics of dumps and of events: at least as many as bridges will ever
+    /// share them. That of events can never get more.
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub(crate) partitions: i32,
     /// Replicas of each partition; 0 takes the cluster's default.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) replicas: i32,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AcceptLossArgs {
+    /// The topic of events.
+    pub(crate) topic: String,
+    /// The partition.
+    pub(crate) partition: i32,
+    #[command(flatten)]
+    pub(crate) kafka: KafkaArgs,
+    /// The topic of snapshots.
+    #[arg(long, value_name = "NAME", default_value = "k2p.state")]
+    pub(crate) state: String,
 }
 
 #[derive(Debug, Subcommand)]
@@ -246,6 +263,13 @@ pub(crate) enum TopicsCommand {
     Create(TopicsArgs),
     /// Checks partitions, replication, retention and clean-up of existing topics.
     Check(TopicsArgs),
+    /// Goes on with a partition of events whose records are gone before a snapshot stood for
+    /// them: what they would have counted is lost.
+    ///
+    /// Refused where nothing is missing. The bridges see it within a second.
+    ///
+    /// Example: kafka2prom topics accept-loss k2p.events 3 --kafka.brokers kafka:9092
+    AcceptLoss(AcceptLossArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -258,6 +282,22 @@ pub(crate) enum CheckCommand {
     },
     /// Proves on a live cluster what the ownership protocol assumes.
     Kafka(CheckKafkaArgs),
+    /// Reads a directory of templates, runs their cases and prints the catalogue of metrics.
+    ///
+    /// A case is DIR/cases/NAME/in.jsonl, the events, and out.prom, what a scrape shows of them.
+    Templates(CheckTemplatesArgs),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct CheckTemplatesArgs {
+    /// The directory: its *.yaml files and its cases.
+    pub(crate) dir: PathBuf,
+    /// Rewrites the out.prom of every case that differs.
+    #[arg(long)]
+    pub(crate) update: bool,
+    /// How the catalogue is printed.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = CatalogueFormat::Markdown)]
+    pub(crate) catalogue: CatalogueFormat,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -20,7 +20,7 @@ const LONG: Duration = Duration::from_secs(180);
 const PARTITIONS: i32 = 4;
 
 /// User and system CPU time of a process in seconds.
-fn cpu(pid: u32) -> f64 {
+pub(crate) fn cpu(pid: u32) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
     let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();

@@ -2,7 +2,7 @@
 use std::path::Path;
 
 use k2p_agent::{Config, RawConfig};
-use k2p_runtime::config::{Document, Reader, parse_duration, parse_listen_address};
+use k2p_runtime::config::{Reader, parse_duration, parse_listen_address};
 
 use super::process;
 use super::{Done, Failure};
@@ -112,7 +112,7 @@ fn from_file(path: &Path, args: &AgentArgs) -> Result<Config, Vec<String>> {
 
 /// An agent's file; every fault of it at once.
 pub(crate) fn load_file(path: &Path) -> Result<Config, Vec<String>> {
-    let reader = Reader::new(Document::load(path));
+    let reader = Reader::new(k2p_runtime::config::load(path));
     let config = if reader.is_readable() { Config::from_section(&reader.root()) } else { None };
     reader.finish().map_err(|errors| errors.0.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     config.ok_or_else(|| vec![format!("{}: no agent is configured in it", path.display())])

@@ -1,7 +1,9 @@
-//! `kafka2prom check config|kafka`
+//! `kafka2prom check config|kafka|templates`
+mod templates;
+
 use std::path::Path;
 
-use k2p_runtime::config::{Document, Reader};
+use k2p_runtime::config::Reader;
 use k2p_server::check::{self, Verdict};
 use k2p_server::config::Flags;
 
@@ -16,12 +18,13 @@ pub(crate) fn run(command: &CheckCommand) -> Done {
             Ok(())
         }
         CheckCommand::Kafka(args) => kafka(args),
+        CheckCommand::Templates(args) => templates::run(args),
     }
 }
 
 /// Whether a file is an agent's: it says what is to be shipped, and not what is consumed.
 fn is_agents(file: &Path) -> bool {
-    let reader = Reader::new(Document::load(file));
+    let reader = Reader::new(k2p_runtime::config::load(file));
     let root = reader.root();
     root.has("agent") && !root.has("topics")
 }

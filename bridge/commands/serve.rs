@@ -55,7 +55,7 @@ pub(crate) async fn listen(address: &str) -> Result<TcpListener, Failure> {
 /// File and flags together; every fault of both at once.
 pub(crate) fn load(path: Option<&Path>, flags: &Flags) -> Result<Config, Vec<String>> {
     let document = match path {
-        Some(path) => Document::load(path),
+        Some(path) => k2p_runtime::config::load(path),
         None => Document::parse("", "", &|_| None, &|_| Err(std::io::ErrorKind::NotFound.into())),
     };
     let reader = Reader::new(document);

@@ -2,12 +2,13 @@
 use k2p_server::topics::{Purpose, TopicSpec, Topics};
 
 use super::{Done, Failure, kafka_config, process};
-use crate::cli::{TopicsArgs, TopicsCommand};
+use crate::cli::{AcceptLossArgs, TopicsArgs, TopicsCommand};
 
 pub(crate) fn run(command: &TopicsCommand) -> Done {
     let (args, create) = match command {
         TopicsCommand::Create(args) => (args, true),
         TopicsCommand::Check(args) => (args, false),
+        TopicsCommand::AcceptLoss(args) => return accept_loss(args),
     };
     let kafka = kafka_config(&args.kafka, None)?;
     let specs = specs(args);
@@ -31,9 +32,17 @@ pub(crate) fn run(command: &TopicsCommand) -> Done {
     if reports.iter().all(|r| r.faults.is_empty()) { Ok(()) } else { Err(Failure::Silent) }
 }
 
+fn accept_loss(args: &AcceptLossArgs) -> Done {
+    let kafka = kafka_config(&args.kafka, None)?;
+    let accepted = k2p_server::accept_loss(&kafka, &args.state, &args.topic, args.partition);
+    println!("{}", accepted.map_err(Failure::failed)?);
+    Ok(())
+}
+
 fn specs(args: &TopicsArgs) -> Vec<TopicSpec> {
     let all = [
         (&args.topic, Purpose::Metrics, args.partitions),
+        (&args.events, Purpose::Events, args.partitions),
         (&args.deadletter, Purpose::DeadLetter, 1),
         (&args.state, Purpose::State, args.partitions),
     ];

@@ -20,6 +20,9 @@ pub struct Sending {
     pub partition: i32,
     /// Where it lies.
     pub offset: i64,
+    /// A committed offset above it says that it can be scraped. Not so if it may be
+    /// refused, or if another log of the topic's name has such offsets too.
+    pub promised: bool,
 }
 
 /// Which question a scrape asked.
@@ -40,6 +43,8 @@ pub struct Sighting {
     pub seq: u64,
     /// All its series in this answer had this value, each once.
     pub whole: bool,
+    /// How many series that were.
+    pub samples: u32,
 }
 
 /// One answer.
@@ -100,6 +105,8 @@ pub struct History {
     pub frozen: Vec<Frozen>,
     /// Faults, for people.
     pub faults: Vec<(Micros, String)>,
+    /// From here on a partition is shown whole or not at all.
+    pub whole_since: Option<Micros>,
     /// From here on nothing new was sent and no fault happened.
     pub settled: Option<Micros>,
 }

@@ -31,6 +31,8 @@ pub enum Rule {
     Older,
     /// Two dumps of one origin in one answer (G3).
     Torn,
+    /// A part of a partition's origins in one answer: some of it another owner's.
+    Partial,
     /// An origin shown by two bridges over and over within less than handovers take.
     TwoOwners,
     /// An origin that was silent for long is still there.
@@ -103,13 +105,14 @@ impl fmt::Display for Report {
 /// Checks every rule over a whole history.
 pub fn check(history: &History, limits: &Limits) -> Report {
     let mut report = Report {
-        samples: history.scrapes.iter().map(|s| s.shown.len()).sum(),
+        samples: history.scrapes.iter().flat_map(|s| &s.shown).map(|s| s.samples as usize).sum(),
         scrapes: history.scrapes.len(),
         violations: Vec::new(),
     };
     let out = &mut report.violations;
     invented(history, out);
     torn(history, out);
+    partial(history, out);
     order::older(history, limits, out);
     order::committed_early(history, out);
     order::two_owners(history, limits, out);
@@ -149,6 +152,27 @@ fn torn(history: &History, out: &mut Vec<Violation>) {
                 Rule::Torn,
                 format!("origin {} with several values, {} among them: {scrape}", s.origin, s.seq),
             );
+        }
+    }
+}
+
+/// Once everything was shown and nothing falls silent or moves to another partition, a
+/// partition is in an answer with all its origins or with none.
+fn partial(history: &History, out: &mut Vec<Violation>) {
+    let Some(since) = history.whole_since else { return };
+    let of_origin: BTreeMap<u32, i32> = history.sent.iter().map(|s| (s.origin, s.partition)).collect();
+    let mut all: BTreeMap<i32, usize> = BTreeMap::new();
+    for partition in of_origin.values() {
+        *all.entry(*partition).or_default() += 1;
+    }
+    for scrape in history.scrapes.iter().filter(|s| s.start >= since) {
+        let mut found: BTreeMap<i32, usize> = BTreeMap::new();
+        for partition in scrape.shown.iter().filter_map(|s| of_origin.get(&s.origin)) {
+            *found.entry(*partition).or_default() += 1;
+        }
+        for (partition, count) in found.into_iter().filter(|(partition, count)| all[partition] != *count) {
+            let what = format!("{count} of {} origins of partition {partition}: {scrape}", all[&partition]);
+            violate(out, Rule::Partial, what);
         }
     }
 }

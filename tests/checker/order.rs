@@ -61,7 +61,7 @@ pub(super) fn older(history: &History, limits: &Limits, out: &mut Vec<Violation>
 /// G2: whoever starts after a commit was read sees everything below it.
 pub(super) fn committed_early(history: &History, out: &mut Vec<Violation>) {
     let mut log: BTreeMap<i32, Vec<(i64, u32, u64)>> = BTreeMap::new();
-    for s in &history.sent {
+    for s in history.sent.iter().filter(|s| s.promised) {
         log.entry(s.partition).or_default().push((s.offset, s.origin, s.seq));
     }
     for records in log.values_mut() {

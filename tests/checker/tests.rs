@@ -14,12 +14,13 @@ fn sent(count: u64) -> History {
         acked: n * 100 * MS + 5 * MS,
         partition: 0,
         offset: i64::try_from(n).unwrap(),
+        promised: true,
     };
     History { sent: (0..count).map(one).collect(), ..History::default() }
 }
 
 fn shown(bridge: u32, start_ms: u64, head_ms: u64, seq: u64) -> Scrape {
-    let shown = vec![Sighting { origin: 0, seq, whole: true }];
+    let shown = vec![Sighting { origin: 0, seq, whole: true, samples: 1 }];
     Scrape { bridge, route: Route::Metrics, start: start_ms * MS, head: head_ms * MS, shown }
 }
 
@@ -46,7 +47,8 @@ const SOUND: Vec<Rule> = Vec::new();
 #[test]
 fn a_value_that_nobody_sent_is_invented() {
     assert_eq!(broken(vec![shown(0, 2000, 2010, 11)]), [Rule::Invented]);
-    let stranger = Scrape { shown: vec![Sighting { origin: 7, seq: 1, whole: true }], ..dark(0, 2000, 2010) };
+    let stranger =
+        Scrape { shown: vec![Sighting { origin: 7, seq: 1, whole: true, samples: 1 }], ..dark(0, 2000, 2010) };
     assert_eq!(broken(vec![stranger]), [Rule::Invented]);
 }
 
@@ -96,8 +98,25 @@ fn starts_order_metrics_but_not_routes_that_wait() {
 
 #[test]
 fn two_dumps_in_one_answer_are_torn() {
-    let torn = Scrape { shown: vec![Sighting { origin: 0, seq: 4, whole: false }], ..dark(0, 1000, 1010) };
+    let torn = Scrape { shown: vec![Sighting { origin: 0, seq: 4, whole: false, samples: 1 }], ..dark(0, 1000, 1010) };
     assert_eq!(broken(vec![torn]), [Rule::Torn]);
+}
+
+#[test]
+fn a_partition_is_shown_whole_or_not_at_all() {
+    let second = |s: &Sending| Sending { origin: 1, offset: s.offset + 100, ..*s };
+    let mut both = sent(10);
+    both.sent.extend(both.sent.clone().iter().map(second));
+    let seen = |origins: &[u32]| {
+        let one = |&origin: &u32| Sighting { origin, seq: 5, whole: true, samples: 1 };
+        let scrapes = vec![Scrape { shown: origins.iter().map(one).collect(), ..dark(0, 1000, 1010) }];
+        History { scrapes, whole_since: Some(1000 * MS), ..both.clone() }
+    };
+    assert_eq!(broken_in(&seen(&[0, 1])), SOUND);
+    assert_eq!(broken_in(&seen(&[])), SOUND);
+    assert_eq!(broken_in(&seen(&[1])), [Rule::Partial]);
+    assert_eq!(broken_in(&History { whole_since: None, ..seen(&[1]) }), SOUND, "it was not promised");
+    assert_eq!(broken_in(&History { whole_since: Some(1001 * MS), ..seen(&[1]) }), SOUND, "nor then");
 }
 
 /// Bridges 0 and 1 in turn, every `pause` ms.
@@ -152,6 +171,15 @@ fn nothing_below_a_commit_may_be_missing_afterwards() {
     assert_eq!(after(1000, 6, shown(0, 1010, 1020, 5)), [Rule::CommittedEarly]);
     assert_eq!(after(1015, 6, shown(0, 1010, 1020, 5)), SOUND, "the scrape began before");
     assert_eq!(after(1000, 6, dark(0, 1010, 1020)), SOUND, "what is dark shows nothing older");
+}
+
+#[test]
+fn what_may_be_refused_is_not_promised_by_a_commit() {
+    let commits = vec![CommitRead { read: 1000 * MS, partition: 0, offset: 6 }];
+    let mut history = History { commits, scrapes: vec![shown(0, 1010, 1020, 5)], ..sent(10) };
+    assert_eq!(broken_in(&history), [Rule::CommittedEarly]);
+    history.sent[5].promised = false;
+    assert_eq!(broken_in(&history), SOUND);
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! One fault run.
-use super::producer::Sender;
+use super::clock::Clock;
+use super::producer::{Dumps, Sender, pad};
 use super::record::Recorder;
-use super::scraper::{Scraper, Target, scrape};
+use super::scraper::{Scraper, SlowScrape, Target, scrape};
 use crate::checker::{self, CommitRead, Frozen, History, Hole, Limits, Micros, Report, Rule};
 use crate::support::kafka::{Kafka, unique};
-use crate::support::poll::{eventually_ok, within};
+use crate::support::poll::{eventually, eventually_ok, within};
 use crate::support::process::{Service, command};
 use crate::support::supervise::{Signal, new_dir};
 use rdkafka::config::ClientConfig;
@@ -19,19 +20,34 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// A partition that nobody disturbs any more is live after this at the latest.
+/// A partition that nobody disturbs any more is live after this and a session at the latest.
 const LIVE: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(30);
+
+/// The group's protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// Members set the session.
+    Classic,
+    /// KIP-848: the broker sets it ([`crate::support::kafka::Setup::new`]).
+    Consumer,
+}
 
 /// What a run is made of.
 #[derive(Debug, Clone)]
 pub struct Setup {
     /// Of the topic, at the beginning.
     pub partitions: i32,
-    /// Origins, each with two series.
+    /// Origins that send one growing value.
     pub origins: u32,
-    /// `session.timeout.ms`.
+    /// Series of each, all of that value.
+    pub series: u32,
+    /// Of dumps that are there from the beginning, in each partition: answers are as large.
+    pub pad_bytes: usize,
+    /// `session.timeout.ms`; of a KIP-848 group the broker's, which is not set by a client.
     pub session_ms: u64,
+    /// `group.protocol`.
+    pub protocol: Protocol,
     /// L.
     pub lease_ms: u64,
     /// L_wait.
@@ -40,6 +56,8 @@ pub struct Setup {
     pub staleness_s: u64,
     /// `socket.timeout.ms`: how long a request whose answer was lost is waited for.
     pub socket_ms: u64,
+    /// `fetch.message.max.bytes`.
+    pub fetch_bytes: Option<u32>,
     /// `web.external_address`.
     pub external: Option<String>,
     /// Another binary.
@@ -54,15 +72,30 @@ impl Setup {
         Setup {
             partitions: 8,
             origins: 24,
+            series: 2,
+            pad_bytes: 0,
             session_ms: 2000,
+            protocol: Protocol::Classic,
             lease_ms: 4000,
             wait_ms: 5000,
             staleness_s: 90,
             socket_ms: 60_000,
+            fetch_bytes: None,
             external: None,
             program: None,
             broken: None,
         }
+    }
+
+    /// [`Setup::short`] of a KIP-848 group; its session is that of the shared broker.
+    pub fn kip848() -> Setup {
+        Setup { protocol: Protocol::Consumer, ..Setup::short() }
+    }
+
+    /// Timers that outlast the hard death of a coordinator: its brokers' session of 9 s,
+    /// an election, and until the bridges have found the next (9 to 13 s were measured).
+    pub fn patient() -> Setup {
+        Setup { session_ms: 15_000, lease_ms: 20_000, wait_ms: 24_000, ..Setup::short() }
     }
 
     /// The defaults of design §1.
@@ -116,7 +149,11 @@ impl Bed {
         let topic = unique(name);
         kafka.create_topic(&topic, setup.partitions, &[]);
         let recorder = Arc::new(Recorder::new());
-        let sender = Sender::start(kafka.producer("none"), &topic, setup.origins, &recorder);
+        if setup.pad_bytes > 0 {
+            pad(&kafka.producer("none"), &topic, setup.partitions, setup.pad_bytes);
+        }
+        let made_of = Dumps { origins: setup.origins, series: setup.series };
+        let sender = Sender::start(kafka.producer("none"), &topic, made_of, &recorder);
         let group = unique(&format!("{name}-group"));
         let brokers = kafka.bootstrap();
         let commits = CommitWatch::start(&brokers, &group, &topic, setup.partitions, &recorder);
@@ -139,21 +176,36 @@ impl Bed {
         self.bridge_at(&self.brokers)
     }
 
+    /// [`Bed::bridge`] with a wall clock of its own.
+    ///
+    /// # Panics
+    /// Where [`super::clock::library`] is not to be had.
+    pub fn bridge_by(&self, clock: &Clock) -> Bridge {
+        self.launch(&self.brokers, |command| clock.give(command).expect("the library was asked for before"))
+    }
+
     /// [`Bed::bridge`] by way of other addresses: the chaos proxy's.
     ///
     /// # Panics
     /// Where it does not start.
     pub fn bridge_at(&self, brokers: &str) -> Bridge {
+        self.launch(brokers, |_| {})
+    }
+
+    fn launch(&self, brokers: &str, change: impl FnOnce(&mut Command)) -> Bridge {
         let number = self.numbers.fetch_add(1, Ordering::SeqCst);
         let client_id = unique(&format!("{}-{number}", self.name));
         let file = self.write_config(number, brokers, &client_id);
-        let command = self.command(&file);
+        let mut command = self.command(&file);
+        change(&mut command);
         let service = Service::launch("bridge", &command).unwrap_or_else(|e| panic!("bridge {number}: {e}"));
         let target = Target {
             bridge: number,
             listen: service.listen().to_owned(),
             topic: self.topic.clone(),
             partitions: self.setup.partitions,
+            series: self.setup.series,
+            padded: self.setup.pad_bytes > 0,
         };
         let scraper = Scraper::start(target.clone(), &self.recorder);
         self.note(format!("bridge {number} is started"));
@@ -162,10 +214,17 @@ impl Bed {
 
     fn write_config(&self, number: u32, brokers: &str, client_id: &str) -> PathBuf {
         let Setup { session_ms, lease_ms, wait_ms, staleness_s, socket_ms, .. } = self.setup;
+        let mut properties = match self.setup.protocol {
+            Protocol::Classic => format!("session.timeout.ms: \"{session_ms}\""),
+            Protocol::Consumer => "group.protocol: consumer".to_owned(),
+        };
+        if let Some(bytes) = self.setup.fetch_bytes {
+            properties += &format!("\n    fetch.message.max.bytes: \"{bytes}\"");
+        }
         let external = self.setup.external.as_ref().map(|a| format!(", external_address: \"{a}\"")).unwrap_or_default();
         let text = format!(
             "kafka:\n  brokers: \"{brokers}\"\n  group: \"{}\"\n  properties:\n    client.id: \"{client_id}\"\n    \
-             session.timeout.ms: \"{session_ms}\"\n    socket.timeout.ms: \"{socket_ms}\"\n\
+             {properties}\n    socket.timeout.ms: \"{socket_ms}\"\n\
              topics: [{{name: \"{}\", staleness: {staleness_s}s}}]\n\
              ownership: {{lease: {lease_ms}ms, wait: {wait_ms}ms}}\n\
              web: {{listen_address: \"127.0.0.1:0\"{external}}}\n",
@@ -188,6 +247,27 @@ impl Bed {
         command
     }
 
+    /// From here on a partition must be shown whole or not at all.
+    pub fn expect_whole(&self) {
+        let now = self.recorder.now();
+        self.recorder.history().whole_since = Some(now);
+    }
+
+    /// A scrape that reads one byte a second.
+    pub fn scrape_slowly(&self, bridge: &Bridge) -> SlowScrape {
+        SlowScrape::start(bridge.target.clone(), &self.recorder)
+    }
+
+    /// So many scrapes of each of these bridges at once; how many were answered.
+    pub fn scrape_at_once(&self, bridges: &[&Bridge], count: usize) -> usize {
+        let one = |bridge: &Bridge| scrape(&bridge.target, None, &self.recorder).is_ok();
+        thread::scope(|scope| {
+            let all = bridges.iter().flat_map(|bridge| (0..count).map(move |_| *bridge));
+            let under_way: Vec<_> = all.map(|bridge| scope.spawn(move || one(bridge))).collect();
+            under_way.into_iter().map(|t| t.join().expect("it does not panic")).filter(|ok| *ok).count()
+        })
+    }
+
     /// Writes a fault into the history.
     pub fn note(&self, what: String) {
         let now = self.recorder.now();
@@ -199,12 +279,34 @@ impl Bed {
     #[track_caller]
     pub fn wait_shown(&self, bridges: &[&Bridge]) {
         let all = usize::try_from(self.setup.origins - self.silent()).expect("few origins");
-        eventually_ok(&format!("{}: every origin is shown", self.name), LIVE, || {
+        eventually_ok(&format!("{}: every origin is shown", self.name), self.live(), || {
             let of = |b: &&Bridge| scrape(&b.target, None, &self.recorder).unwrap_or(0);
             let shown: Vec<usize> = bridges.iter().map(of).collect();
             let whole = shown.iter().sum::<usize>() == all && !shown.contains(&0);
             if whole { Ok(()) } else { Err(format!("{shown:?} of {all} origins{}", logs(bridges))) }
         });
+    }
+
+    /// [`Bed::wait_shown`] of dumps that are sent from now on.
+    #[track_caller]
+    pub fn wait_fresh(&self, bridges: &[&Bridge]) {
+        let last = self.recorder.history().sent.iter().map(|s| s.seq).max().unwrap_or(0);
+        let all = usize::try_from(self.setup.origins - self.silent()).expect("few origins");
+        eventually_ok(&format!("{}: every origin is shown and goes on", self.name), self.live(), || {
+            let begun = self.recorder.now();
+            let shown: Vec<usize> =
+                bridges.iter().map(|b| scrape(&b.target, None, &self.recorder).unwrap_or(0)).collect();
+            let history = self.recorder.history();
+            let fresh = history.scrapes.iter().filter(|s| s.start >= begun).flat_map(|s| &s.shown);
+            let fresh: BTreeSet<u32> = fresh.filter(|s| s.seq > last).map(|s| s.origin).collect();
+            let whole = fresh.len() == all && shown.iter().sum::<usize>() == all && !shown.contains(&0);
+            drop(history);
+            if whole { Ok(()) } else { Err(format!("{shown:?}, {} fresh, of {all}{}", fresh.len(), logs(bridges))) }
+        });
+    }
+
+    fn live(&self) -> Duration {
+        LIVE + Duration::from_millis(self.setup.session_ms)
     }
 
     fn silent(&self) -> u32 {
@@ -252,6 +354,11 @@ impl Bed {
         self.recorder.history().frozen.push(Frozen { bridge: bridge.number, from, to });
     }
 
+    /// Nobody scrapes a bridge any more.
+    pub fn quiet(&self, bridge: &Bridge) {
+        bridge.scraper.pause(true);
+    }
+
     /// The first `count` origins send nothing any more.
     pub fn silence(&self, count: u32) {
         self.sender.orders.silent_below.store(count, Ordering::SeqCst);
@@ -259,15 +366,57 @@ impl Bed {
     }
 
     /// The producer sends nothing, or goes on.
+    #[track_caller]
     pub fn pause(&self, pause: bool) {
         self.note(format!("the producer pauses: {pause}"));
         self.sender.orders.pause.store(pause, Ordering::SeqCst);
+        let what = format!("{}: the producer pauses: {pause}", self.name);
+        eventually(&what, self.live(), || (self.sender.orders.paused() == pause).then_some(()));
+    }
+
+    /// The clock by which the producer stamps its dumps is so far ahead. One that is set
+    /// back makes dumps that may be refused (design §1, rule 8).
+    pub fn set_producers_clock(&self, seconds: i64) {
+        self.note(format!("the producer's clock is {seconds} s ahead"));
+        self.sender.orders.unpromised.store(true, Ordering::SeqCst);
+        self.sender.orders.clock.store(seconds, Ordering::SeqCst);
+    }
+
+    /// Waits until no origin is shown by any of these bridges.
+    #[track_caller]
+    pub fn wait_dark(&self, bridges: &[&Bridge]) {
+        eventually_ok(&format!("{}: nothing is shown", self.name), self.live(), || {
+            let shown = |b: &&Bridge| scrape(&b.target, None, &self.recorder).unwrap_or(1);
+            let shown: usize = bridges.iter().map(shown).sum();
+            if shown == 0 { Ok(()) } else { Err(format!("{shown} origins{}", logs(bridges))) }
+        });
+    }
+
+    /// The topic is deleted, stays away for a while, and is made again. Which of the two
+    /// a committed offset belongs to cannot be told from outside: G2 is not judged in
+    /// the second.
+    #[track_caller]
+    pub fn make_topic_again(&self, kafka: &Kafka, away: Duration) {
+        self.pause(true);
+        self.note(format!("the topic is deleted for {away:?}"));
+        kafka.delete_topic(&self.topic);
+        thread::sleep(away);
+        kafka.create_topic_again(&self.topic, self.setup.partitions);
+        self.note("the topic is made again".into());
+        self.sender.orders.unpromised.store(true, Ordering::SeqCst);
+        self.new_producer(kafka);
+        self.pause(false);
     }
 
     /// A new producer, which knows the topic as it is now.
     pub fn new_producer(&self, kafka: &Kafka) {
         let next = kafka.producer("none");
         *self.sender.orders.next.lock().expect("nobody panics while holding it") = Some(next);
+    }
+
+    /// How many values scrapes have shown so far.
+    pub fn samples(&self) -> u64 {
+        self.recorder.history().scrapes.iter().flat_map(|s| &s.shown).map(|s| u64::from(s.samples)).sum()
     }
 
     /// Lets everything settle, looks once more at every bridge that lives, and checks.
@@ -277,7 +426,7 @@ impl Bed {
         let held = within(LIVE, || if self.sender.orders.holding() { Ok(()) } else { Err(()) });
         assert!(held.is_ok(), "{}: the producer cannot send", self.name);
         let last = self.recorder.history().sent.iter().map(|s| s.seq).max().unwrap_or(0);
-        let settled = eventually_ok(&format!("{}: every last value is shown", self.name), LIVE, || {
+        let settled = eventually_ok(&format!("{}: every last value is shown", self.name), self.live(), || {
             let begun = self.recorder.now();
             let all = living.iter().all(|b| scrape(&b.target, None, &self.recorder).is_ok());
             let lost = self.lost(begun, last);

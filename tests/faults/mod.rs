@@ -4,7 +4,8 @@
 
 pub mod bed;
 pub mod broken;
+pub mod clock;
 mod producer;
 mod record;
-mod scraper;
+pub mod scraper;
 pub mod service;

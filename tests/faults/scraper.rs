@@ -3,7 +3,7 @@
 use super::record::Recorder;
 use crate::checker::{Route, Scrape, Sighting};
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -20,6 +20,8 @@ const OVERDUE: u32 = 8;
 const IN_FLIGHT: u32 = 60;
 /// Each so many scrapes, one asks for a partition instead.
 const PARTITION_EVERY: u32 = 5;
+/// Between two bytes of a slow scrape.
+const SLOW: Duration = Duration::from_secs(1);
 /// A bridge that is frozen for longer is given up.
 const TIMEOUT: Duration = Duration::from_secs(40);
 
@@ -38,6 +40,20 @@ pub struct Target {
     pub listen: String,
     pub topic: String,
     pub partitions: i32,
+    /// In each dump.
+    pub series: u32,
+    /// Answers are large: only what the checker reads is asked for.
+    pub padded: bool,
+}
+
+impl Target {
+    fn path(&self, partition: Option<i32>) -> String {
+        match partition {
+            None if self.padded => "/metrics?origin=%7Bjob%3D%22seq%22%7D".to_owned(),
+            None => "/metrics".to_owned(),
+            Some(partition) => format!("/partitions/{}/{partition}/metrics", self.topic),
+        }
+    }
 }
 
 impl Scraper {
@@ -89,17 +105,9 @@ fn hammer(target: &Arc<Target>, recorder: &Arc<Recorder>, stop: &AtomicBool, pau
 }
 
 /// One scrape, into the history if it was answered with 200; how many origins.
-pub fn scrape(target: &Target, partition: Option<i32>, recorder: &Recorder) -> std::io::Result<usize> {
-    let path = match partition {
-        None => "/metrics".to_owned(),
-        Some(partition) => format!("/partitions/{}/{partition}/metrics", target.topic),
-    };
-    let route = if partition.is_none() { Route::Metrics } else { Route::Partition };
+pub fn scrape(target: &Target, partition: Option<i32>, recorder: &Recorder) -> io::Result<usize> {
     let start = recorder.now();
-    let mut stream = TcpStream::connect(&target.listen)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    // HTTP/1.0: the answer comes as it is and ends with the connection.
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {}\r\nX-Prometheus-Scrape-Timeout-Seconds: 3\r\n\r\n", target.listen)?;
+    let mut stream = ask(target, &target.path(partition), "X-Prometheus-Scrape-Timeout-Seconds: 3")?;
     let mut answer = vec![0; 64 << 10];
     let first = stream.read(&mut answer)?;
     let head = recorder.now();
@@ -107,29 +115,87 @@ pub fn scrape(target: &Target, partition: Option<i32>, recorder: &Recorder) -> s
     // A process that is killed cuts its answer: what came before was seen.
     let _ = stream.read_to_end(&mut answer);
     let text = String::from_utf8_lossy(&answer);
-    let status = text.get(9..12).unwrap_or_default();
-    if status != "200" {
-        return Err(std::io::Error::other(format!("status {status}")));
-    }
-    let shown = sightings(&text);
+    check_status(&text)?;
+    let shown = sightings(&text, target.series);
     let origins = shown.len();
+    let route = if partition.is_none() { Route::Metrics } else { Route::Partition };
     recorder.history().scrapes.push(Scrape { bridge: target.bridge, route, start, head, shown });
     Ok(origins)
 }
 
-/// The origins of an exposition. A last line that was cut does not count.
-fn sightings(text: &str) -> Vec<Sighting> {
-    let mut of_origin: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
+fn ask(target: &Target, path: &str, header: &str) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(&target.listen)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    // HTTP/1.0: the answer comes as it is and ends with the connection.
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {}\r\n{header}\r\n\r\n", target.listen)?;
+    Ok(stream)
+}
+
+fn check_status(text: &str) -> io::Result<()> {
+    match text.get(9..12) {
+        Some("200") => Ok(()),
+        status => Err(io::Error::other(format!("status {status:?}"))),
+    }
+}
+
+/// A scrape of everything that reads one byte a second until it is told to read on.
+pub struct SlowScrape {
+    read_on: Arc<AtomicBool>,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+impl SlowScrape {
+    pub fn start(target: Target, recorder: &Arc<Recorder>) -> SlowScrape {
+        let read_on = Arc::new(AtomicBool::new(false));
+        let (told, recorder) = (Arc::clone(&read_on), Arc::clone(recorder));
+        let thread = thread::spawn(move || scrape_slowly(&target, &recorder, &told));
+        SlowScrape { read_on, thread }
+    }
+
+    /// Reads the rest; an error where the answer was cut.
+    pub fn finish(self) -> io::Result<()> {
+        self.read_on.store(true, Ordering::SeqCst);
+        self.thread.join().expect("it does not panic")
+    }
+}
+
+fn scrape_slowly(target: &Target, recorder: &Recorder, read_on: &AtomicBool) -> io::Result<()> {
+    let start = recorder.now();
+    // OpenMetrics says where it ends.
+    let mut stream = ask(target, "/metrics", "Accept: application/openmetrics-text")?;
+    let mut answer = vec![0];
+    stream.read_exact(&mut answer)?;
+    let head = recorder.now();
+    while !read_on.load(Ordering::SeqCst) {
+        thread::sleep(SLOW);
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        answer.push(byte[0]);
+    }
+    stream.read_to_end(&mut answer)?;
+    let text = String::from_utf8_lossy(&answer);
+    check_status(&text)?;
+    if !text.ends_with("# EOF\n") {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let shown = sightings(&text, target.series);
+    recorder.history().scrapes.push(Scrape { bridge: target.bridge, route: Route::Metrics, start, head, shown });
+    Ok(())
+}
+
+/// The origins of an exposition, each of `series` series. A last line that was cut does
+/// not count.
+fn sightings(text: &str, series: u32) -> Vec<Sighting> {
+    let mut of_origin: BTreeMap<u32, Sighting> = BTreeMap::new();
     for line in text.split_inclusive('\n').filter(|line| line.starts_with("seq{") && line.ends_with('\n')) {
         let origin = line.split_once("instance=\"").and_then(|(_, rest)| rest.split_once('"')?.0.parse().ok());
         let value = line.trim_end().rsplit_once(' ').and_then(|(_, value)| value.parse().ok());
         // What cannot be read was sent by nobody.
-        of_origin.entry(origin.unwrap_or(u32::MAX)).or_default().push(value.unwrap_or(u64::MAX));
+        let (origin, seq) = (origin.unwrap_or(u32::MAX), value.unwrap_or(u64::MAX));
+        let seen = of_origin.entry(origin).or_insert(Sighting { origin, seq, whole: true, samples: 0 });
+        seen.samples += 1;
+        seen.whole &= seen.seq == seq && seen.samples <= series;
+        seen.seq = seen.seq.min(seq);
     }
-    let sighting = |(origin, values): (u32, Vec<u64>)| Sighting {
-        origin,
-        seq: values.iter().copied().min().unwrap_or(u64::MAX),
-        whole: values.len() <= 2 && values.iter().all(|v| *v == values[0]),
-    };
-    of_origin.into_iter().map(sighting).collect()
+    of_origin.into_values().collect()
 }

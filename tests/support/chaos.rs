@@ -101,6 +101,13 @@ impl Chaos {
         lock(&self.state).modes.insert(client_id.to_owned(), mode);
     }
 
+    /// How many requests of each ApiKey a client has sent, dropped ones included.
+    pub fn requests_by_api(&self, client_id: &str) -> BTreeMap<i16, u64> {
+        let state = lock(&self.state);
+        let of_client = state.requests.iter().filter(|((id, _), _)| id == client_id);
+        of_client.map(|((_, api), count)| (*api, *count)).collect()
+    }
+
     /// How many requests of an ApiKey a client has sent, dropped ones included.
     pub fn requests(&self, client_id: &str, api: i16) -> u64 {
         lock(&self.state).requests.get(&(client_id.to_owned(), api)).copied().unwrap_or(0)

@@ -12,8 +12,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 const START: Duration = Duration::from_secs(90);
@@ -56,6 +56,9 @@ impl Setup {
             ("group.min.session.timeout.ms", "1000"),
             ("group.consumer.min.session.timeout.ms", "1000"),
             ("group.consumer.min.heartbeat.interval.ms", "200"),
+            // A KIP-848 group's members cannot ask for another pace than these.
+            ("group.consumer.session.timeout.ms", "2000"),
+            ("group.consumer.heartbeat.interval.ms", "300"),
             ("message.max.bytes", "8388608"),
             ("replica.fetch.max.bytes", "8388608"),
             // Smaller than the default, which takes 128 MiB of every heap.
@@ -128,6 +131,38 @@ impl Kafka {
     /// Three nodes: leaders and coordinators can move.
     pub fn three_nodes(version: KafkaVersion) -> Result<Kafka, Missing> {
         Kafka::start(&Setup::new(version, 3))
+    }
+
+    /// Three nodes (4.3.0) that tests share one after the other: each of them leaves all
+    /// three running.
+    pub fn shared_three() -> Result<MutexGuard<'static, Kafka>, Missing> {
+        static SHARED: OnceLock<Result<Mutex<Kafka>, Missing>> = OnceLock::new();
+        let start = || Kafka::three_nodes(KafkaVersion::V4).map(Mutex::new);
+        let shared = SHARED.get_or_init(start).as_ref().map_err(Clone::clone)?;
+        // A test that failed while it held the cluster left it as it was.
+        let mut kafka = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        kafka.start_missing();
+        Ok(kafka)
+    }
+
+    /// The id of the active controller, as a voter wrote it down.
+    pub fn controller(&self) -> Option<i32> {
+        let state = |node: &Node| fs::read(node.dir.join("data/__cluster_metadata-0/quorum-state")).ok();
+        let states = self.nodes.iter().filter(|node| node.process.is_some()).filter_map(state);
+        let parsed = states.filter_map(|state| serde_json::from_slice::<serde_json::Value>(&state).ok());
+        let newest = parsed.max_by_key(|state| state["leaderEpoch"].as_i64())?;
+        i32::try_from(newest["leaderId"].as_i64()?).ok().filter(|id| *id > 0)
+    }
+
+    /// Starts the nodes that were stopped or killed, and waits for all.
+    ///
+    /// # Panics
+    /// Where they do not come back.
+    pub fn start_missing(&mut self) {
+        for node in self.nodes.iter_mut().filter(|node| node.process.is_none()) {
+            node.launch();
+        }
+        self.wait_ready(self.nodes.len()).unwrap_or_else(|log| panic!("Kafka does not come back: {log}"));
     }
 
     /// Starts a cluster and waits until all its brokers are there.
@@ -218,10 +253,7 @@ impl Kafka {
     /// # Panics
     /// Where they do not come back.
     pub fn start_again(&mut self) {
-        for node in &mut self.nodes {
-            node.launch();
-        }
-        self.wait_ready(self.nodes.len()).unwrap_or_else(|log| panic!("Kafka does not come back: {log}"));
+        self.start_missing();
     }
 
     /// Waits until `brokers` of them are in the cluster's metadata and there is a

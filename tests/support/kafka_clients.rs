@@ -145,6 +145,17 @@ impl Kafka {
         self.wait_leaders(topic, partitions);
     }
 
+    /// [`Kafka::create_topic`] under the name of a topic that was deleted a moment ago,
+    /// which Kafka may not have forgotten yet.
+    pub fn create_topic_again(&self, topic: &str, partitions: i32) {
+        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        poll::eventually_ok(&format!("topic {topic} is created again"), TIMEOUT, || {
+            let created = block_on(self.admin().create_topics([&new], &options())).map_err(|e| e.to_string())?;
+            created[0].as_ref().map_err(|(_, e)| e.to_string()).map(|_| ())
+        });
+        self.wait_leaders(topic, partitions);
+    }
+
     /// A topic's settings, as the broker tells them.
     ///
     /// # Panics

@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "a toolbox: parts of it serve tests that come later")]
 #![allow(unreachable_pub, reason = "the modules are private to one test crate")]
 
+pub mod alertmanager;
 pub mod bridge;
 pub mod chaos;
 pub mod compare;
@@ -19,6 +20,7 @@ pub mod parts;
 pub mod poll;
 pub mod process;
 pub mod prometheus;
+pub mod receiver;
 pub mod skip;
 pub mod supervise;
 pub mod target;

@@ -33,6 +33,7 @@ fn any_found() -> impl Strategy<Value = Found> {
         (0..3_i64, 1..9_u64).prop_map(|(offset, seq)| found(MarkerKind::Held, offset, ownership_support::ME, seq)),
         (0..3_i64).prop_map(|offset| found(MarkerKind::Released, offset, OTHER, 9)),
         (0..3_i64).prop_map(|offset| found(MarkerKind::ReleasedNoPosition, offset, OTHER, 9)),
+        (1..WAIT, 1..4_u64).prop_map(|(left, seq)| found(MarkerKind::Claimed { left }, 0, OTHER, seq)),
     ]
 }
 
@@ -59,6 +60,8 @@ struct Owned {
     after: u64,
     /// End of the proof; none yet.
     proven: Option<i64>,
+    /// An `H` was acknowledged.
+    held: bool,
     dark_until: i64,
     /// The last position told.
     position: i64,
@@ -69,6 +72,8 @@ struct Owned {
 #[derive(Default)]
 struct Account {
     owned: BTreeMap<i32, Owned>,
+    /// Until when a partition is shown that is lost.
+    lost: BTreeMap<i32, i64>,
     seen: BTreeMap<i32, (Found, i64)>,
     /// Send time and generation of the commit under way.
     sent: (i64, i32),
@@ -105,9 +110,12 @@ impl Account {
             }
             Op::Assign(p, found) => self.assign(rig, p, found),
             Op::Revoke(p, lost) => {
-                self.owned.remove(&p);
+                let (shown, was_lost) = (rig.shows(p), self.lost.contains_key(&p));
+                if let Some(until) = self.owned.remove(&p).and_then(|o| o.proven).filter(|_| lost && shown) {
+                    self.lost.insert(p, until);
+                }
                 let actions = rig.revoke(p, lost);
-                assert!(!rig.shows(p));
+                assert_eq!(rig.shows(p), shown && (lost || was_lost), "dark unless it is lost: then its lease ends it");
                 actions
             }
             Op::RevokeDone => rig.event(Event::RevokeDone),
@@ -131,15 +139,21 @@ impl Account {
     }
 
     fn assign(&mut self, rig: &mut Rig, p: i32, found: Found) -> Vec<Action> {
-        if rig.state(p) != State::Gone {
+        if !matches!(rig.state(p), State::Gone | State::Lost) {
             // The client never does that; an unassign comes first.
             rig.event(Event::RevokeDone);
             rig.revoke(p, true);
         }
+        self.lost.remove(&p);
         let now = rig.now;
         let was_held = self.seen.get(&p).is_some_and(|(f, _)| f.is_held());
         let since = self.look(p, &found, now);
-        let dark_until = if found.is_held() {
+        let outdated = found.marker().is_some_and(|m| !(m.generation..=m.generation + 2).contains(&self.told));
+        let dark_until = if outdated {
+            now + WAIT
+        } else if let Some(MarkerKind::Claimed { left }) = found.marker().map(|m| m.kind) {
+            since + left
+        } else if found.is_held() {
             since + WAIT
         } else if found == Found::Nothing && was_held {
             now + WAIT
@@ -159,6 +173,7 @@ impl Account {
             for entry in &commit.entries {
                 if let Some(owned) = self.owned.get_mut(&entry.tp.partition).filter(|o| commit.seq > o.after) {
                     owned.proven = owned.proven.max(Some(sent + LEASE));
+                    owned.held |= entry.marker.kind == MarkerKind::Held;
                 }
             }
         }
@@ -170,7 +185,12 @@ impl Account {
             if !rig.shows(p) {
                 continue;
             }
+            if let Some(until) = self.lost.get(&p) {
+                assert!(rig.now < *until, "{p}: lost, and shown past its lease");
+                continue;
+            }
             let owned = self.owned.get_mut(&p).expect("shown, and not owned");
+            assert!(owned.held, "{p}: shown, and whoever comes next does not know");
             assert!(owned.proven.is_some_and(|until| rig.now < until), "{p}: shown without a proof");
             assert!(rig.now >= owned.dark_until, "{p}: shown before its wait was over");
             owned.live = true;
@@ -180,11 +200,11 @@ impl Account {
             assert!(self.told >= 0, "a commit outside of a generation");
             for entry in &commit.entries {
                 let owned = self.owned.get(&entry.tp.partition);
-                if entry.marker.kind == MarkerKind::Held {
-                    assert!(owned.is_some(), "{}: claimed and not owned", entry.tp);
-                    assert!(!commit.release);
-                } else {
-                    assert!(commit.release && owned.is_none(), "{}: released and owned", entry.tp);
+                assert_eq!(owned.is_none(), commit.release, "{}: released and owned, or claimed and not", entry.tp);
+                match entry.marker.kind {
+                    MarkerKind::Held => assert!(!commit.release),
+                    MarkerKind::Released | MarkerKind::ReleasedNoPosition => assert!(commit.release),
+                    MarkerKind::Claimed { left } => assert!((1..=WAIT).contains(&left)),
                 }
             }
         }

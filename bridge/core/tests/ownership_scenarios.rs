@@ -84,16 +84,25 @@ fn what_is_not_understood_is_held_by_a_stranger() {
         let mut rig = Rig::new();
         rig.assign(0, found);
         assert_eq!(rig.machine.wait_until(&tp(0)), Some(WAIT), "{what}");
-        assert_eq!(rig.commits(0), Some((MarkerKind::Held, offset)), "{what}: promises nothing new");
+        let claim = MarkerKind::Claimed { left: WAIT };
+        assert_eq!(rig.commits(0), Some((claim, offset)), "{what}: promises nothing new");
     }
 }
 
 #[test]
 fn a_holder_whose_offsets_were_deleted_still_has_its_lease() {
-    let mut rig = Rig::new();
-    rig.watch(0, held(5, 7));
-    rig.at(2_000).assign(0, Found::Nothing);
-    assert_eq!(rig.machine.wait_until(&tp(0)), Some(2_000 + WAIT));
+    for (what, seen, until) in [("held", held(5, 7), 1_000 + WAIT), ("released", released(5), 2_000)] {
+        let mut rig = Rig::new();
+        rig.watch(0, seen);
+        rig.at(1_000).watch(0, Found::Nothing);
+        rig.at(1_500).watch(0, Found::Nothing);
+        rig.at(2_000).assign(0, Found::Nothing);
+        assert_eq!(rig.machine.wait_until(&tp(0)), Some(until), "{what}");
+    }
+    let mut unseen = Rig::new();
+    unseen.watch(0, held(5, 7));
+    unseen.at(2_000).assign(0, Found::Nothing);
+    assert_eq!(unseen.machine.wait_until(&tp(0)), Some(2_000 + WAIT), "by the assignment itself");
 }
 
 #[test]
@@ -212,7 +221,7 @@ fn what_was_not_shown_yet_is_given_back_as_it_was_found() {
     let cases = [
         ("a release", released(5), 0, Some((MarkerKind::Released, 5))),
         ("nothing", Found::Nothing, 0, Some((MarkerKind::ReleasedNoPosition, 0))),
-        ("a holder, the wait still runs", held(5, 1), WAIT - 1, None),
+        ("a holder, the wait still runs", held(5, 1), WAIT - 1, Some((MarkerKind::Claimed { left: 1 }, 5))),
         ("a holder, the wait is over", held(5, 1), WAIT, Some((MarkerKind::ReleasedNoPosition, 5))),
     ];
     for (what, found, at, expected) in cases {
@@ -228,7 +237,151 @@ fn what_was_not_shown_yet_is_given_back_as_it_was_found() {
 fn a_lost_assignment_commits_nothing() {
     let mut rig = live();
     rig.at(2_000).revoke(0, true);
-    assert_eq!((rig.state(0), rig.shows(0), rig.flying.is_none()), (State::Gone, false, true));
+    rig.at(9_000).tick();
+    assert!(rig.flying.is_none());
+    let mut dark = Rig::new();
+    dark.assign(0, held(5, 1));
+    dark.accept();
+    dark.revoke(0, true);
+    assert_eq!((dark.state(0), dark.flying.is_none()), (State::Gone, true));
+}
+
+#[test]
+fn a_lost_partition_is_shown_until_its_lease_lapses() {
+    let mut rig = live();
+    rig.at(2_000).revoke(0, true);
+    assert_eq!((rig.state(0), rig.shows(0)), (State::Lost, true));
+    rig.at(LEASE - 1).tick();
+    assert!(rig.shows(0));
+    rig.at(LEASE);
+    assert!(!rig.shows(0));
+    rig.tick();
+    assert_eq!(rig.state(0), State::Gone);
+}
+
+#[test]
+fn a_lost_partition_that_comes_back_starts_in_the_dark() {
+    let mut rig = live();
+    rig.at(3_000).tick();
+    let mine = rig.committed(0);
+    rig.accept();
+    rig.at(4_000).revoke(0, true);
+    assert!(rig.shows(0));
+    rig.generation = 2;
+    rig.tick();
+    rig.at(5_000).assign(0, mine);
+    assert!(!rig.shows(0));
+    assert_eq!(rig.machine.wait_until(&tp(0)), Some(5_000 + WAIT), "its own marker makes it wait, too");
+}
+
+#[test]
+fn no_answer_extends_the_lease_of_what_is_lost() {
+    let mut rig = live();
+    rig.at(3_000).tick();
+    rig.revoke(0, true);
+    rig.accept();
+    rig.at(LEASE);
+    assert!(!rig.shows(0));
+}
+
+#[test]
+fn a_wait_is_handed_on_and_not_begun_anew() {
+    let mut rig = Rig::new();
+    rig.assign(0, held(5, 1));
+    rig.accept();
+    rig.at(10_000).revoke(0, false);
+    assert_eq!(rig.commits(0).map(|c| c.0), Some(MarkerKind::Claimed { left: WAIT - 10_000 }));
+    let left_behind = rig.committed(0);
+    let mut next = Rig::new();
+    next.at(10_050).assign(0, left_behind);
+    assert_eq!(next.machine.wait_until(&tp(0)), Some(10_050 + WAIT - 10_000));
+    for (what, left, until) in [("nothing is left", -5, 100), ("more than there is", 10 * WAIT, 100 + WAIT)] {
+        let mut rig = Rig::new();
+        rig.at(100).assign(0, found(MarkerKind::Claimed { left }, 5, OTHER, 1));
+        assert_eq!(rig.machine.wait_until(&tp(0)), Some(until), "{what}");
+    }
+}
+
+#[test]
+fn what_was_only_claimed_with_c_is_not_shown_before_an_h() {
+    let mut rig = Rig::new();
+    rig.assign(0, held(5, 1));
+    rig.accept();
+    rig.at(WAIT - 100).tick();
+    assert_eq!(rig.commits(0).map(|c| c.0), Some(MarkerKind::Claimed { left: 100 }));
+    rig.at(WAIT).accept();
+    assert_eq!(rig.commits(0).map(|c| c.0), Some(MarkerKind::Held), "said as soon as it is true");
+    rig.end(0, 5);
+    rig.progress(0, 5).tick();
+    assert_eq!(rig.state(0), State::CatchingUp);
+    rig.accept();
+    assert!(rig.shows(0));
+}
+
+#[test]
+fn a_marker_of_long_ago_says_no_more_than_that_somebody_may_hold_it() {
+    let cases = [(1, 1, 0), (1, 2, 0), (1, 3, 0), (1, 4, WAIT), (3, 2, WAIT), (-1, 1, WAIT), (i32::MAX, i32::MAX, 0)];
+    for (then, now, until) in cases {
+        let mut rig = Rig::new();
+        rig.generation = now;
+        rig.tick();
+        rig.assign(0, of_generation(released(5), then));
+        assert_eq!(rig.machine.wait_until(&tp(0)), Some(until), "{then}, then {now}");
+        rig.accept();
+        rig.at(until).tick();
+        rig.end(0, 9);
+        assert_eq!(rig.machine.barrier(&tp(0)), Some(if until == 0 { 5 } else { 9 }), "{then}, then {now}");
+    }
+}
+
+fn of_generation(mut found: Found, generation: i32) -> Found {
+    if let Found::Marker { marker, .. } = &mut found {
+        marker.generation = generation;
+    }
+    found
+}
+
+fn made_again(rig: &mut Rig) -> Vec<Action> {
+    rig.event(Event::Remade { tp: tp(0), topic_id: "new".into(), start: 0 })
+}
+
+#[test]
+fn an_owner_begins_anew_when_its_topic_was_made_again() {
+    let mut rig = live();
+    rig.at(1_000);
+    made_again(&mut rig);
+    assert_eq!((rig.state(0), rig.shows(0)), (State::CatchingUp, false), "dark, and nobody else has to be waited for");
+    assert_eq!(rig.commits(0), Some((MarkerKind::Held, 0)), "the old offset is not carried on");
+    rig.accept();
+    rig.event(Event::EndRead { tp: tp(0), end: 7, topic_id: "id".into() });
+    assert_eq!(rig.machine.barrier(&tp(0)), None, "the end of the old topic is none");
+    rig.event(Event::EndRead { tp: tp(0), end: 2, topic_id: "new".into() });
+    rig.progress(0, 1).tick();
+    assert!(!rig.shows(0));
+    rig.progress(0, 2).tick();
+    assert!(rig.shows(0));
+}
+
+#[test]
+fn a_topic_made_again_ends_what_is_lost_and_fenced_stays_fenced() {
+    let mut lost = live();
+    lost.at(1_000).revoke(0, true);
+    made_again(&mut lost);
+    assert_eq!((lost.state(0), lost.shows(0)), (State::Gone, false));
+    let mut fenced = live();
+    fenced.at(LEASE).tick();
+    assert_eq!(fenced.state(0), State::Fenced);
+    made_again(&mut fenced);
+    fenced.accept();
+    fenced.end(0, 0);
+    assert!(!fenced.shows(0), "a fresh proof is still to be read back");
+    let mut never_live = Rig::new();
+    never_live.assign(0, released(5));
+    never_live.accept();
+    made_again(&mut never_live);
+    never_live.accept();
+    never_live.revoke(0, false);
+    assert_eq!(never_live.commits(0), Some((MarkerKind::ReleasedNoPosition, 0)), "the found release is of another log");
 }
 
 #[test]
@@ -285,6 +438,7 @@ fn a_partition_that_a_topic_gained_waits_for_who_does_not_know_it() {
         ("an owner that knows them all", held(5, 1), 0),
         ("nobody", Found::Marker { offset: 5, marker: gone }, 0),
         ("a stranger", Found::read(5, b""), WAIT),
+        ("one that waits for whom it does not know", found(MarkerKind::Claimed { left: 5 }, 5, OTHER, 1), WAIT),
     ];
     for (what, neighbour, until) in cases {
         let mut rig = Rig::new();
@@ -357,7 +511,7 @@ fn a_storm_of_rebalances_ends_live() {
         rig.tick();
         rig.revoke(0, round % 3 == 0);
         rig.event(Event::RevokeDone);
-        rig.assign(0, released(5));
+        rig.assign(0, of_generation(released(5), rig.generation));
         if round % 2 == 0 && rig.flying.is_some() {
             rig.answer(rig.generation, round % 4 == 0);
         }

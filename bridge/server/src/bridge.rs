@@ -1,10 +1,17 @@
 //! One running bridge: consuming and exposing put together, started and ended in order.
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use k2p_core::ownership::Identity;
+use k2p_logs::mask::{MaskConfig, Maskers};
+use k2p_logs::{LogMetrics, LogReader, LogStore, ReadConfig, StoreConfig};
+use k2p_pipelines::runs::RunLimits;
+use k2p_pipelines::state::EventConfig;
+use k2p_pipelines::template::TemplateSet;
 use k2p_runtime::clock::{mono_ms, unix_ms};
 use k2p_runtime::http::client::{ClientConfig, ClientError, HttpClient};
 use k2p_runtime::http::{BoxFuture, HttpLimits, service};
@@ -14,11 +21,13 @@ use k2p_runtime::shutdown::Shutdown;
 use prometheus::{IntGauge, Registry};
 use tokio::net::TcpListener;
 
+use crate::append::Appender;
 use crate::config::{Config, Web};
-use crate::consume::{self, ConsumeError, Switches};
-use crate::expose::{BuildInfo, ExposeConfig, Exposer, Hook, Hooks, State, TopicInfo};
+use crate::consume::{self, ConsumeError, LogSink, Switches, TopicKind};
+use crate::expose::{BuildInfo, EventSink, ExposeConfig, Exposer, Hook, Hooks, JobLogs, State, TopicInfo};
 use crate::live::LivePartitions;
 use crate::metrics::{Clocks, ServerMetrics};
+use crate::templates;
 
 /// How long `/-/drain` waits for the group to take everything over.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -31,6 +40,8 @@ const LAST_SCRAPES: Duration = Duration::from_secs(3);
 const CLOSE: Duration = Duration::from_secs(10);
 /// How soon it is seen that consuming ended by itself.
 const FAILED: Duration = Duration::from_millis(200);
+/// How often the log store is kept in bounds.
+const HOUSEKEEPING: Duration = Duration::from_secs(60);
 /// How often a drain looks whether it is done.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -46,6 +57,18 @@ pub enum BridgeError {
     /// A metric is registered twice: a mistake of the program.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
+    /// The log store cannot be used.
+    #[error("{0}")]
+    Logs(String),
+    /// Masking rules that cannot be used.
+    #[error("{0}")]
+    Masking(String),
+    /// Templates that are none; one fault a line.
+    #[error("{0}")]
+    Templates(String),
+    /// A producer cannot be made of its settings.
+    #[error("the Kafka producer cannot be created: {0}; check `kafka.properties`")]
+    Producer(#[source] rdkafka::error::KafkaError),
     /// The client for other bridges.
     #[error("the client for other bridges cannot be made: {0}")]
     Client(#[from] ClientError),
@@ -83,7 +106,14 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
     let log = KafkaLog::new("bridge", &setup.runtime);
     // Two switches: a drain leaves the group, and the process goes on.
     let switches = Switches { leave: Shutdown::new(), end: Shutdown::new() };
+    let maskers = Arc::new(
+        Maskers::new(&MaskConfig::default(), &BTreeMap::new(), None)
+            .map_err(|e| BridgeError::Masking(e.to_string()))?,
+    );
+    let logs = log_store(&config, &setup.registry, &maskers)?;
     let healthy = Arc::new(AtomicBool::new(true));
+    let set = templates::load(config.pipelines.templates.as_deref()).map_err(BridgeError::Templates)?;
+    let templates = Arc::new(ArcSwap::from_pointee(set));
     let consuming = consume::start(
         &consume::Config {
             kafka: config.kafka.clone(),
@@ -92,6 +122,7 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
             rewind: config.rewind,
             identity: Identity { incarnation: incarnation(), peer: advertise.as_str().into() },
             deadletter: config.deadletter.clone(),
+            replay: replay(&config, templates.clone(), logs.as_ref().map(|l| l.sink.clone())),
         },
         &live,
         &metrics,
@@ -105,7 +136,11 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
             }
         },
     )?;
+    if let Some(logs) = &logs {
+        keep_house(logs.sink.store.clone(), switches.end.clone());
+    }
     let in_flight = metrics.scrapes_in_flight.clone();
+    let events = event_sink(&config, &log)?;
     let state = Arc::new(State {
         live: live.clone(),
         registry: setup.registry.clone(),
@@ -115,11 +150,14 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
         build: setup.build,
         client: HttpClient::new(&ClientConfig::default())?,
         hooks: Hooks {
-            reload: reload_hook(setup.reload, live.clone()),
+            reload: reload_hook(setup.reload, live.clone(), templates),
             drain: drain_hook(live.clone(), switches.leave.clone()),
             healthy: Arc::new(move || healthy.load(Ordering::SeqCst)),
             kafka_up: Arc::new(move || log.is_up()),
         },
+        events,
+        maskers,
+        logs: logs.as_ref().map(|l| JobLogs { reader: l.reader.clone(), shared: l.shared }),
     });
     let exposer = Exposer::new(expose_config(&config, advertise.clone()), state);
     let answer = service(move |request| exposer.clone().handle(request));
@@ -182,6 +220,75 @@ fn expose_config(config: &Config, advertise: String) -> ExposeConfig {
     }
 }
 
+/// What topics of events need.
+fn replay(config: &Config, templates: Arc<ArcSwap<TemplateSet>>, logs: Option<LogSink>) -> consume::ReplayConfig {
+    let (pipelines, default) = (&config.pipelines, EventConfig::default());
+    let runs = &pipelines.runs;
+    let of = |topic: &consume::Topic| {
+        Arc::new(EventConfig {
+            topic: topic.name.clone(),
+            labels: topic.cache.fixed.clone(),
+            max_subjects: runs.subjects,
+            runs: RunLimits {
+                lost_after_ms: i64::try_from(runs.lost_after.as_millis()).unwrap_or(i64::MAX),
+                ..default.runs.clone()
+            },
+            ..default.clone()
+        })
+    };
+    consume::ReplayConfig {
+        state: pipelines.state.clone(),
+        pace: pipelines.pace,
+        templates,
+        events: config.topics.iter().filter(|t| t.kind == TopicKind::Events).map(of).collect(),
+        logs,
+    }
+}
+
+/// The log store, opened.
+struct Logs {
+    sink: LogSink,
+    reader: LogReader,
+    shared: bool,
+}
+
+fn log_store(config: &Config, registry: &Registry, maskers: &Arc<Maskers>) -> Result<Option<Logs>, BridgeError> {
+    let Some(wanted) = &config.pipelines.logs else { return Ok(None) };
+    let metrics = LogMetrics::new(registry)?;
+    let store = StoreConfig {
+        retention: i64::try_from(wanted.retention.as_nanos()).unwrap_or(i64::MAX),
+        max_bytes: wanted.max_bytes,
+        job_bytes: wanted.job_bytes,
+        ..StoreConfig::default()
+    };
+    let store = LogStore::open(&wanted.dir, store, metrics.clone()).map_err(|e| BridgeError::Logs(e.to_string()))?;
+    let reader = LogReader::open(&wanted.dir, ReadConfig::default(), metrics.clone());
+    let sink = LogSink { store: Arc::new(store), maskers: maskers.clone(), metrics };
+    Ok(Some(Logs { sink, reader, shared: wanted.shared }))
+}
+
+/// Age, size and compression of the store, now and then.
+fn keep_house(store: Arc<LogStore>, end: Shutdown) {
+    tokio::task::spawn_blocking(move || {
+        while !end.wait_timeout(HOUSEKEEPING) {
+            if let Err(error) = store.maintain(unix_ms().saturating_mul(1_000_000)) {
+                tracing::warn!(%error, "the log store is not kept in bounds");
+            }
+        }
+    });
+}
+
+/// A producer of its own: many posts must not fill the queue of the judgements.
+fn event_sink(config: &Config, log: &Arc<KafkaLog>) -> Result<Option<EventSink>, BridgeError> {
+    let topics: Vec<Arc<str>> =
+        config.topics.iter().filter(|t| t.kind == TopicKind::Events).map(|t| t.name.clone()).collect();
+    if topics.is_empty() {
+        return Ok(None);
+    }
+    let appender = Appender::new(&config.kafka, log).map_err(BridgeError::Producer)?;
+    Ok(Some(EventSink { appender, topics, limits: EventConfig::default().limits }))
+}
+
 fn topic_info(topic: &consume::Topic) -> TopicInfo {
     let limits = &topic.cache.limits;
     let all = [
@@ -193,6 +300,7 @@ fn topic_info(topic: &consume::Topic) -> TopicInfo {
     ];
     TopicInfo {
         name: topic.name.to_string(),
+        kind: topic.kind.as_str(),
         staleness: topic.cache.staleness.to_string(),
         limits: all.iter().map(|(name, value)| ((*name).to_owned(), *value as u64)).collect(),
     }
@@ -236,14 +344,20 @@ fn drain_hook(live: Arc<LivePartitions>, leave: Shutdown) -> Hook {
     })
 }
 
-fn reload_hook(reload: Option<Reload>, live: Arc<LivePartitions>) -> Hook {
+fn reload_hook(reload: Option<Reload>, live: Arc<LivePartitions>, templates: Arc<ArcSwap<TemplateSet>>) -> Hook {
     Arc::new(move || -> BoxFuture<Result<(), String>> {
-        let (reload, live) = (reload.clone(), live.clone());
+        let (reload, live, templates) = (reload.clone(), live.clone(), templates.clone());
         Box::pin(async move {
             let Some(reload) = reload else {
                 return Err("this bridge runs without a configuration file: nothing to reload".to_owned());
             };
-            let config = tokio::task::spawn_blocking(move || reload()).await.map_err(|e| e.to_string())??;
+            let read = move || {
+                let config = reload()?;
+                let set = templates::load(config.pipelines.templates.as_deref())?;
+                Ok::<_, String>((config, set))
+            };
+            let (config, set) = tokio::task::spawn_blocking(read).await.map_err(|e| e.to_string())??;
+            templates.store(Arc::new(set));
             for topic in &config.topics {
                 live.add_topic(topic.name.clone(), topic.policy);
             }

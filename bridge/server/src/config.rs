@@ -13,10 +13,12 @@ use k2p_core::ownership;
 use k2p_runtime::config::{Section, format_duration, parse_host_port, parse_listen_address};
 use k2p_runtime::kafka::{KafkaConfig, KafkaConfigError, KafkaTimings, Subject};
 
-use crate::consume::Topic;
+use crate::consume::{Topic, TopicKind};
 use crate::expose::RouteMode;
 use crate::live::Policy;
+pub use pipelines::{DEFAULT_STATE, Logs, Pipelines, Runs};
 
+mod pipelines;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests;
@@ -30,7 +32,7 @@ pub struct Flags {
     pub group: Option<String>,
     /// `--kafka.property NAME=VALUE`
     pub properties: Vec<String>,
-    /// `--kafka.topic NAME[:metrics]`; given once, the file's topics do not count.
+    /// `--kafka.topic NAME[:metrics|events]`; given once, the file's topics do not count.
     pub topics: Vec<String>,
     /// `--web.listen-address`
     pub listen: Option<String>,
@@ -57,6 +59,8 @@ pub struct Config {
     pub rewind: Duration,
     /// Where refused records are copied.
     pub deadletter: Option<Arc<str>>,
+    /// What topics of events need.
+    pub pipelines: Pipelines,
     /// The HTTP side.
     pub web: Web,
 }
@@ -102,11 +106,12 @@ pub fn read(root: &Section<'_>, flags: &Flags, errors: &mut Vec<String>) -> Opti
     }
     let (ownership, rewind) = ownership(&root.section("ownership"), kafka.as_ref());
     let deadletter = root.section("state").string("deadletter").filter(|t| !t.is_empty()).map(Arc::from);
+    let pipelines = pipelines::read(root);
     let web = web(&root.section("web"), flags, errors);
     if errors.len() > before {
         return None;
     }
-    Some(Config { kafka: kafka?, topics, ownership: ownership?, rewind, deadletter, web: web? })
+    Some(Config { kafka: kafka?, topics, ownership: ownership?, rewind, deadletter, pipelines, web: web? })
 }
 
 fn kafka(root: &Section<'_>, flags: &Flags, errors: &mut Vec<String>) -> Option<KafkaConfig> {
@@ -176,7 +181,11 @@ fn file_topics(root: &Section<'_>) -> Vec<Topic> {
 }
 
 fn file_topic(section: &Section<'_>) -> Option<Topic> {
-    section.choice("kind", &[("metrics", ())]);
+    let kinds = [("metrics", TopicKind::Metrics), ("events", TopicKind::Events)];
+    let kind = section.choice("kind", &kinds).unwrap_or_default();
+    if kind == TopicKind::Events {
+        of_dumps_only(section);
+    }
     let format = section
         .choice("format", &[("auto", None), ("text", Some(Format::Text)), ("openmetrics", Some(Format::OpenMetrics))]);
     let labels = labels(section);
@@ -202,7 +211,16 @@ fn file_topic(section: &Section<'_>) -> Option<Topic> {
         limits,
         ..default
     };
-    Some(Topic { name, policy, cache })
+    Some(Topic { name, policy, cache, kind })
+}
+
+/// Events are never dropped, do not go stale and come in one format.
+fn of_dumps_only(section: &Section<'_>) {
+    for key in ["format", "honor_labels", "timestamps", "policy", "staleness", "forget_after", "limits"] {
+        if section.has(key) {
+            section.error(key, "this belongs to topics of kind metrics", "remove it from this topic of kind events");
+        }
+    }
 }
 
 /// Kafka's own rule for topic names.
@@ -260,13 +278,19 @@ fn flag_topics(flags: &[String], errors: &mut Vec<String>) -> Vec<Topic> {
     let mut topics: BTreeMap<Arc<str>, Topic> = BTreeMap::new();
     for flag in flags {
         let (name, kind) = flag.split_once(':').unwrap_or((flag, "metrics"));
-        if kind != "metrics" {
-            errors.push(format!("--kafka.topic {flag}: no kind {kind:?}; this version consumes NAME or NAME:metrics"));
-            continue;
-        }
+        let kind = match kind {
+            "metrics" => TopicKind::Metrics,
+            "events" => TopicKind::Events,
+            _ => {
+                errors.push(format!("--kafka.topic {flag}: no kind {kind:?}; write NAME, NAME:metrics or NAME:events"));
+                continue;
+            }
+        };
         match topic_name(name) {
             Ok(name) => {
-                topics.insert(name.clone(), Topic { name, policy: Policy::default(), cache: CacheConfig::default() });
+                let topic =
+                    Topic { name: name.clone(), policy: Policy::default(), cache: CacheConfig::default(), kind };
+                topics.insert(name, topic);
             }
             Err(why) => errors.push(format!("--kafka.topic {flag}: {why}")),
         }
@@ -291,8 +315,8 @@ fn ownership(section: &Section<'_>, kafka: Option<&KafkaConfig>) -> (Option<owne
         section.error("wait", &message, "make it at least 1.05 × the lease (the margin covers clock drift)");
         safe = false;
     }
-    if let Some(kafka) = kafka {
-        let session = kafka.session_timeout();
+    // In a KIP-848 group the broker ends sessions, and no commit waits for that.
+    if let Some(session) = kafka.and_then(KafkaConfig::session_timeout) {
         if session + lease / 5 + second > lease {
             let message = format!(
                 "a lease of {} is too short for session.timeout.ms = {}: one crash would fence every bridge",

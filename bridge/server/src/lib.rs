@@ -5,6 +5,7 @@
 //! [`expose`] reads views and answers HTTP; [`live`] is all they share. The HTTP side
 //! never reaches into consuming.
 
+mod append;
 pub mod bridge;
 pub mod check;
 pub mod config;
@@ -14,4 +15,7 @@ pub mod expose;
 mod faults;
 pub mod live;
 pub mod metrics;
+pub mod templates;
 pub mod topics;
+
+pub use consume::accept_loss;

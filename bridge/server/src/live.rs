@@ -21,64 +21,14 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use k2p_core::model::{MonoMs, UnixMs};
+use k2p_core::ownership::State;
 use k2p_core::view::PartitionView;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-/// A step of the ownership protocol (design §1), as metrics and pages name it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[repr(u8)]
-pub enum PartitionState {
-    /// Assigned by the group, nothing claimed yet.
-    Assigned,
-    /// The `H` commit was acknowledged.
-    Claimed,
-    /// Another's lease may still run: L_wait is being waited out.
-    Waiting,
-    /// Reading up to the barrier.
-    CatchingUp,
-    /// Exposed, as long as the lease lasts.
-    Live,
-    /// Invisible, its release is on the way.
-    Draining,
-    /// Given back.
-    Gone,
-    /// The lease lapsed or another's marker appeared: invisible until proven again.
-    Fenced,
-}
+mod replay;
 
-impl PartitionState {
-    /// Every state: `partition_state` has one series for each.
-    pub const ALL: [PartitionState; 8] = [
-        PartitionState::Assigned,
-        PartitionState::Claimed,
-        PartitionState::Waiting,
-        PartitionState::CatchingUp,
-        PartitionState::Live,
-        PartitionState::Draining,
-        PartitionState::Gone,
-        PartitionState::Fenced,
-    ];
-
-    /// The value of the label `state`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            PartitionState::Assigned => "assigned",
-            PartitionState::Claimed => "claimed",
-            PartitionState::Waiting => "waiting",
-            PartitionState::CatchingUp => "catching_up",
-            PartitionState::Live => "live",
-            PartitionState::Draining => "draining",
-            PartitionState::Gone => "gone",
-            PartitionState::Fenced => "fenced",
-        }
-    }
-
-    fn from_u8(value: u8) -> PartitionState {
-        PartitionState::ALL.into_iter().find(|s| *s as u8 == value).unwrap_or(PartitionState::Gone)
-    }
-}
+pub use replay::{BlockReason, Blocked, ReplayStatus};
 
 /// What a partition does when records come faster than they are applied (design §3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -168,6 +118,8 @@ pub struct LivePartition {
     pub queue_capacity: u64,
     /// When the wait for an earlier owner's lease ends; 0: no wait.
     pub wait_until: AtomicI64,
+    /// Of a replayed topic: why it stands still, its snapshots.
+    pub replay: ReplayStatus,
     lease_until: Arc<AtomicI64>,
     /// Odd: live. Each switch adds one, so that a reader sees a change between two looks.
     liveness: AtomicU64,
@@ -195,7 +147,7 @@ impl LivePartition {
 
     /// Whether a scrape may see this partition at `now`: live, and the lease runs.
     pub fn may_expose(&self, now: MonoMs) -> bool {
-        self.live() && self.lease_remaining(now) > 0
+        self.live() && self.lease_remaining(now) > 0 && self.replay.blocked().is_none()
     }
 
     /// Milliseconds left of the lease at `now`; negative once it has lapsed.
@@ -226,13 +178,13 @@ impl LivePartition {
     }
 
     /// The protocol's state.
-    pub fn state(&self) -> PartitionState {
-        PartitionState::from_u8(self.state.load(Ordering::Relaxed))
+    pub fn state(&self) -> State {
+        State::ALL.into_iter().find(|s| *s as u8 == self.state.load(Ordering::Relaxed)).unwrap_or(State::Gone)
     }
 
     /// Says which state the protocol is in, for people and metrics: visibility is
     /// [`set_live`](Self::set_live)'s alone.
-    pub fn set_state(&self, state: PartitionState) {
+    pub fn set_state(&self, state: State) {
         self.state.store(state as u8, Ordering::Relaxed);
         bump(&self.changed);
     }
@@ -379,9 +331,10 @@ impl LivePartitions {
             queue_bytes: AtomicU64::new(0),
             queue_capacity,
             wait_until: AtomicI64::new(0),
+            replay: ReplayStatus::default(),
             lease_until,
             liveness: AtomicU64::new(0),
-            state: AtomicU8::new(PartitionState::Assigned as u8),
+            state: AtomicU8::new(State::Assigned as u8),
             policy,
             refusals: ArcSwap::default(),
             changed: self.changed.clone(),
@@ -396,7 +349,7 @@ impl LivePartitions {
     pub fn remove(&self, topic: &Arc<str>, partition: i32) -> Option<Arc<LivePartition>> {
         let (_, entry) = self.map.remove(&(topic.clone(), partition))?;
         entry.set_live(false);
-        entry.set_state(PartitionState::Gone);
+        entry.set_state(State::Gone);
         Some(entry)
     }
 

@@ -110,6 +110,52 @@ const FAMILY_CONFLICTS: MetricDef = MetricDef::gauge(
     "Families that two origins describe differently, by what differs, as of the last whole scrape.",
     &["kind"],
 );
+const EVENT_POSTS: MetricDef =
+    MetricDef::counter("kafka2prom_event_posts_total", "Requests with events, by status code.", &["code"]);
+const EVENT_POST_LINES: MetricDef = MetricDef::counter(
+    "kafka2prom_event_post_lines_total",
+    "Events that came by HTTP: acknowledged by Kafka, or refused to the client.",
+    &["result"],
+);
+const EVENTS_APPLIED: MetricDef = MetricDef::counter(
+    "kafka2prom_events_applied_total",
+    "Events applied by this bridge, by kind; those replayed after a handover count again.",
+    &["topic", "kind"],
+);
+const EVENTS_REJECTED: MetricDef = MetricDef::counter(
+    "kafka2prom_events_rejected_total",
+    "Events (lines of records) refused, and records refused whole.",
+    TOPIC_REASON,
+);
+const EVENTS_REDUCED: MetricDef = MetricDef::counter(
+    "kafka2prom_events_reduced_total",
+    "What events lost on their way into metrics and runs: overflowing series, replaced identifiers, cut texts.",
+    TOPIC_REASON,
+);
+const APPENDED_RECORDS: MetricDef = MetricDef::counter(
+    "kafka2prom_appended_records_total",
+    "Records that this bridge appended to partitions that it judged, by what they say.",
+    &["topic", "op", "result"],
+);
+const SNAPSHOTS: MetricDef = MetricDef::counter(
+    "kafka2prom_snapshots_total",
+    "Snapshots of replayed partitions: written and read back (ok), or not.",
+    &["result"],
+);
+const SNAPSHOT_AGE: MetricDef = MetricDef::gauge(
+    "kafka2prom_snapshot_age_seconds",
+    "Since the partition's newest snapshot was written.",
+    PARTITION,
+);
+const SNAPSHOT_BYTES: MetricDef =
+    MetricDef::gauge("kafka2prom_snapshot_bytes", "Size of the partition's newest snapshot, compressed.", PARTITION);
+const SNAPSHOT_BEHIND: MetricDef =
+    MetricDef::gauge("kafka2prom_snapshot_behind_records", "Records that a new owner would have to replay.", PARTITION);
+const REPLAY_BLOCKED: MetricDef = MetricDef::gauge(
+    "kafka2prom_replay_blocked",
+    "1 while a replayed partition stands still, by reason; the status page says what to do.",
+    &["topic", "partition", "reason"],
+);
 const PARTITION_STATE: MetricDef = MetricDef::gauge(
     "kafka2prom_partition_state",
     "1 for the state of the ownership protocol that the partition is in, else 0.",
@@ -194,6 +240,17 @@ pub static SERVER_METRICS: &[MetricDef] = &[
     SCRAPES_CAPACITY,
     PEER_REQUESTS,
     FAMILY_CONFLICTS,
+    EVENT_POSTS,
+    EVENT_POST_LINES,
+    EVENTS_APPLIED,
+    EVENTS_REJECTED,
+    EVENTS_REDUCED,
+    APPENDED_RECORDS,
+    SNAPSHOTS,
+    SNAPSHOT_AGE,
+    SNAPSHOT_BYTES,
+    SNAPSHOT_BEHIND,
+    REPLAY_BLOCKED,
     PARTITION_STATE,
     PARTITION_LAG_RECORDS,
     PARTITION_LAG_SECONDS,
@@ -258,6 +315,20 @@ pub struct ServerMetrics {
     pub peer_requests: IntCounterVec,
     /// `family_conflicts`: Families that two origins describe differently, by what differs, as of the last whole scrape.
     pub family_conflicts: IntGaugeVec,
+    /// `event_posts_total`: Requests with events, by status code.
+    pub event_posts: IntCounterVec,
+    /// `event_post_lines_total`: Events that came by HTTP: acknowledged by Kafka, or refused to the client.
+    pub event_post_lines: IntCounterVec,
+    /// `events_applied_total`: Events applied by this bridge, by kind; those replayed after a handover count again.
+    pub events_applied: IntCounterVec,
+    /// `events_rejected_total`: Events (lines of records) refused, and records refused whole.
+    pub events_rejected: IntCounterVec,
+    /// `events_reduced_total`: What events lost on their way into metrics and runs.
+    pub events_reduced: IntCounterVec,
+    /// `appended_records_total`: Records that this bridge appended to partitions that it judged, by what they say.
+    pub appended_records: IntCounterVec,
+    /// `snapshots_total`: Snapshots of replayed partitions: written and read back (ok), or not.
+    pub snapshots: IntCounterVec,
 }
 
 impl ServerMetrics {
@@ -283,6 +354,13 @@ impl ServerMetrics {
             scrapes_capacity: SCRAPES_CAPACITY.int_gauge(registry)?,
             peer_requests: PEER_REQUESTS.int_counter_vec(registry)?,
             family_conflicts: FAMILY_CONFLICTS.int_gauge_vec(registry)?,
+            event_posts: EVENT_POSTS.int_counter_vec(registry)?,
+            event_post_lines: EVENT_POST_LINES.int_counter_vec(registry)?,
+            events_applied: EVENTS_APPLIED.int_counter_vec(registry)?,
+            events_rejected: EVENTS_REJECTED.int_counter_vec(registry)?,
+            events_reduced: EVENTS_REDUCED.int_counter_vec(registry)?,
+            appended_records: APPENDED_RECORDS.int_counter_vec(registry)?,
+            snapshots: SNAPSHOTS.int_counter_vec(registry)?,
         };
         let state = StateCollector::new(live, clocks)?;
         registry.register(Box::new(state)).map_err(|source| MetricsError { name: PARTITION_STATE.name, source })?;
@@ -291,6 +369,12 @@ impl ServerMetrics {
         }
         for kind in ConflictKind::ALL {
             metrics.family_conflicts.with_label_values(&[kind.as_str()]);
+        }
+        for result in crate::consume::SNAPSHOT_RESULTS {
+            metrics.snapshots.with_label_values(&[result]);
+        }
+        for result in ["accepted", "rejected"] {
+            metrics.event_post_lines.with_label_values(&[result]);
         }
         for reason in FENCE_REASONS {
             metrics.fences.with_label_values(&[reason]);

@@ -22,6 +22,8 @@ const MAX_MESSAGE_BYTES: i64 = 16 << 20;
 pub enum Purpose {
     /// Dumps: only the newest record of an origin counts.
     Metrics,
+    /// Events: every record counts, in order, by the time of its append.
+    Events,
     /// What was refused, to be looked at.
     DeadLetter,
     /// Snapshots and catalogues: compacted.
@@ -49,10 +51,22 @@ impl TopicSpec {
             Purpose::Metrics => {
                 vec![("cleanup.policy", "delete".to_owned()), ("retention.ms", (60 * MINUTE_MS).to_string())]
             }
+            // Far above the interval of snapshots: what is gone before one stands for it is lost.
+            Purpose::Events => vec![
+                ("cleanup.policy", "delete".to_owned()),
+                ("retention.ms", (7 * DAY_MS).to_string()),
+                ("message.timestamp.type", "LogAppendTime".to_owned()),
+            ],
             Purpose::DeadLetter => {
                 vec![("cleanup.policy", "delete".to_owned()), ("retention.ms", (7 * DAY_MS).to_string())]
             }
-            Purpose::State => vec![("cleanup.policy", "compact".to_owned())],
+            // Small segments: what is superseded goes soon, and a starting bridge reads little.
+            Purpose::State => vec![
+                ("cleanup.policy", "compact".to_owned()),
+                ("segment.bytes", (64 << 20).to_string()),
+                ("segment.ms", (60 * MINUTE_MS).to_string()),
+                ("min.cleanable.dirty.ratio", "0.2".to_owned()),
+            ],
         };
         if self.purpose != Purpose::State {
             settings.push(("max.message.bytes", MAX_MESSAGE_BYTES.to_string()));
@@ -76,6 +90,17 @@ impl TopicSpec {
         if self.purpose == Purpose::Metrics && (0..30 * MINUTE_MS).contains(&retention) {
             faults.push(format!(
                 "{name}: retention.ms is {retention}; keep at least 30 minutes, three times the rewind of a new owner"
+            ));
+        }
+        let stamps = found.get("message.timestamp.type").map_or("", String::as_str);
+        if self.purpose == Purpose::Events && stamps != "LogAppendTime" {
+            faults.push(format!(
+                "{name}: message.timestamp.type is {stamps:?}; set it to LogAppendTime, or producers' clocks would decide what is counted"
+            ));
+        }
+        if self.purpose == Purpose::Events && (0..DAY_MS).contains(&retention) {
+            faults.push(format!(
+                "{name}: retention.ms is {retention}; keep at least a day, far above the interval of snapshots"
             ));
         }
         let largest: i64 = found.get("max.message.bytes").and_then(|v| v.parse().ok()).unwrap_or(MAX_MESSAGE_BYTES);
@@ -222,7 +247,7 @@ impl Topics {
         Ok(found.map_or(0, |t| t.partitions().len()))
     }
 
-    async fn settings(&self, topic: &str) -> Result<BTreeMap<String, String>, TopicsError> {
+    pub(crate) async fn settings(&self, topic: &str) -> Result<BTreeMap<String, String>, TopicsError> {
         let mut found = BTreeMap::new();
         for result in self.admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &options()).await? {
             let resource = result.map_err(|code| TopicsError::Refused { topic: topic.to_owned(), code })?;
@@ -252,7 +277,7 @@ mod tests {
 
     #[test]
     fn what_we_create_passes_our_own_check() {
-        for purpose in [Purpose::Metrics, Purpose::DeadLetter, Purpose::State] {
+        for purpose in [Purpose::Metrics, Purpose::Events, Purpose::DeadLetter, Purpose::State] {
             let spec = spec(purpose, 3);
             let as_created = spec.settings().into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
             assert_eq!(spec.faults(&as_created), Vec::<String>::new(), "{purpose:?}");
@@ -275,6 +300,17 @@ mod tests {
             assert_eq!(faults.len(), 1, "{settings:?}: {faults:?}");
             assert!(faults[0].contains(expected), "{settings:?}: {faults:?}");
         }
+    }
+
+    #[test]
+    fn an_events_topic_needs_append_times_and_a_long_memory() {
+        let faults = spec(Purpose::Events, 0).faults(&found(&[
+            ("cleanup.policy", "delete"),
+            ("message.timestamp.type", "CreateTime"),
+            ("retention.ms", "3600000"),
+        ]));
+        assert_eq!(faults.len(), 2, "{faults:?}");
+        assert!(faults[0].contains("LogAppendTime") && faults[1].contains("at least a day"), "{faults:?}");
     }
 
     #[test]

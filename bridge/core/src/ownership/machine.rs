@@ -1,9 +1,14 @@
 //! The protocol of one bridge.
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::partition::{Barrier, Part, State};
+use super::partition::{Barrier, Part, Stamp, State};
 use super::{Action, Assignment, Commit, Config, Event, Found, Identity, MarkerKind, Tp, Watch};
 use crate::model::MonoMs;
+
+/// The next generation is the successor's; or the group is empty in it, and the one after
+/// that is the successor's.
+const NEXT_OR_EMPTY: i32 = 2;
 
 /// The one commit that may be under way.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -11,8 +16,9 @@ struct Outstanding {
     seq: u64,
     sent: MonoMs,
     generation: i32,
-    /// What it claims; a partition assigned again since is not proven by it.
-    tps: Vec<Tp>,
+    /// What it claims, and whether with `H`; a partition assigned again since is not
+    /// proven by it.
+    tps: Vec<(Tp, bool)>,
 }
 
 /// The ownership of all partitions of one bridge (see the module's documentation).
@@ -60,7 +66,8 @@ impl Machine {
                 self.answered(seq, generation, &accepted, now, &mut out);
             }
             Event::Watched(list) => self.watched(list, now, &mut out),
-            Event::EndRead { tp, end } => self.end_read(&tp, end),
+            Event::EndRead { tp, end, topic_id } => self.end_read(&tp, end, &topic_id),
+            Event::Remade { tp, topic_id, start } => self.remade(&tp, topic_id, start, now, &mut out),
             Event::Progress(tp, progress) => {
                 self.progressed(&tp, progress, now);
                 // Only noted: the caller, about to let a partition go, has made it dark
@@ -82,7 +89,8 @@ impl Machine {
     pub fn may_expose(&self, tp: &Tp, now: MonoMs) -> bool {
         let Some(part) = self.parts.get(tp) else { return false };
         let evicted = part.state == State::Draining && self.cfg.rules.evict_first;
-        let shown = part.state == State::Live || (part.state == State::Draining && part.was_live);
+        let draining = part.state == State::Draining && part.was_live;
+        let shown = matches!(part.state, State::Live | State::Lost) || draining;
         shown && !evicted && (now < part.lease_until || !self.cfg.rules.lease)
     }
 
@@ -185,22 +193,23 @@ impl Machine {
         for a in list {
             let mut from = State::Gone;
             if let Some(old) = self.parts.remove(&a.tp) {
-                // Never seen of a client; but what it shows must not outlive its state.
+                // Lost, and given back before its lease has lapsed: a new ownership.
                 from = old.state;
                 out.push(Action::Expose { tp: a.tp.clone(), visible: false });
             }
-            let was_held = self.watch.get(&a.tp).is_some_and(|(found, _)| found.is_held());
             self.watch.look(&a.tp, a.found.clone(), now, self.cfg.rules.watch_restarts);
             // A claim is a commit issued *after* the assignment (rule 2).
             if let Some(o) = &mut self.outstanding {
-                o.tps.retain(|tp| *tp != a.tp || !self.cfg.rules.claim);
+                o.tps.retain(|(tp, _)| *tp != a.tp || !self.cfg.rules.claim);
             }
             let claim = a.found.marker().map_or(0, |m| m.claim) + 1;
             let part = Part {
                 state: State::Assigned,
-                wait_until: self.wait_end(&a, was_held, now),
+                wait_until: self.wait_end(&a, now),
+                outdated: self.outdated(&a.found),
                 claim,
                 claimed: None,
+                held: false,
                 lease_until: MonoMs::MIN,
                 barrier: Barrier::Unasked,
                 was_live: false,
@@ -231,27 +240,35 @@ impl Machine {
     }
 
     /// Rule 3 (and rule 10 for a partition that a topic gained).
-    ///
-    /// `was_held`: the watcher's last look showed a holder. A marker does not vanish by
-    /// itself: offsets that were deleted do not end the lease of whom they named.
-    fn wait_end(&self, a: &Assignment, was_held: bool, now: MonoMs) -> MonoMs {
+    fn wait_end(&self, a: &Assignment, now: MonoMs) -> MonoMs {
         if !self.cfg.rules.wait {
             return now;
+        }
+        if self.outdated(&a.found) {
+            return now + self.cfg.wait;
         }
         if a.found.is_held() {
             // `look` has just taken this answer, so there always is a first sight.
             let since = if self.cfg.rules.watch_restarts {
                 self.watch.since(&a.tp, &a.found)
             } else {
-                self.watch.get(&a.tp).map(|(_, at)| *at)
+                self.watch.get(&a.tp).map(|(_, at)| at)
             };
-            return since.unwrap_or(now) + self.cfg.wait;
+            return since.unwrap_or(now) + a.found.wait(self.cfg.wait);
         }
         let added = self.cfg.rules.added_waits && self.somebody_knows_fewer(a);
-        if a.found == Found::Nothing && (was_held || added) {
+        if a.found == Found::Nothing && added {
             return now + self.cfg.wait;
         }
-        now
+        self.watch.vanished(&a.tp).map_or(now, |since| now.max(since + self.cfg.wait))
+    }
+
+    /// Rule 5: a client may send a commit once more outside of any generation, and an
+    /// empty group takes it. Another owner may have been since; but becoming empty is a
+    /// generation, so this one is then the third after the marker's at the earliest.
+    fn outdated(&self, found: &Found) -> bool {
+        let recent = |then: i32| then >= 0 && (then..=then.saturating_add(NEXT_OR_EMPTY)).contains(&self.generation);
+        self.cfg.rules.old_is_stranger && found.marker().is_some_and(|m| !recent(m.generation))
     }
 
     /// Rule 10: a bridge that does not know of this partition yet may still expose
@@ -261,9 +278,12 @@ impl Machine {
             tp.topic == a.tp.topic
                 && match found {
                     Found::Nothing => false,
-                    Found::Marker { marker, .. } => {
-                        marker.kind == MarkerKind::Held && marker.partitions <= a.tp.partition
-                    }
+                    Found::Marker { marker, .. } => match marker.kind {
+                        MarkerKind::Held => marker.partitions <= a.tp.partition,
+                        // Whom it waits for may know fewer than it does itself.
+                        MarkerKind::Claimed { .. } => true,
+                        MarkerKind::Released | MarkerKind::ReleasedNoPosition => false,
+                    },
                     Found::Stranger { .. } => true,
                 }
         })
@@ -273,7 +293,14 @@ impl Machine {
         for tp in list {
             let Some(part) = self.parts.get_mut(tp) else { continue };
             let from = part.state;
-            if from == State::Draining && !lost {
+            if from == State::Lost || (from == State::Draining && !lost) {
+                continue;
+            }
+            // Lost and live: its lease is as good a proof as it was, and a successor waits
+            // for its end as it would for an owner that has not heard of it.
+            if lost && from == State::Live {
+                part.state = State::Lost;
+                out.push(Action::Changed { tp: tp.clone(), from, to: State::Lost });
                 continue;
             }
             if lost || self.cfg.rules.evict_first {
@@ -298,18 +325,14 @@ impl Machine {
             return;
         }
         // Outside of a generation a commit is accepted once the group is empty, whoever
-        // sends it: it would release what another has claimed since.
-        if self.generation < 0 && self.cfg.rules.release_as_member {
+        // sends it: nobody could rely on this release.
+        if self.generation < 0 {
             return;
         }
         self.release_due = false;
-        let seq = self.seq + 1;
-        let entries: Vec<_> = self
-            .parts
-            .iter()
-            .filter(|(_, p)| p.state == State::Draining)
-            .filter_map(|(tp, p)| p.released(&self.cfg, tp, &self.me, seq, now))
-            .collect();
+        let stamp = self.stamp(now);
+        let draining = self.parts.iter().filter(|(_, p)| p.state == State::Draining);
+        let entries: Vec<_> = draining.map(|(tp, p)| p.released(&self.cfg, tp, stamp)).collect();
         self.send(entries, true, now, out);
     }
 
@@ -337,9 +360,10 @@ impl Machine {
             self.renew_at = self.renew_at.min(now + self.cfg.retry);
         } else {
             let base = if self.cfg.rules.lease_from_send { sent.sent } else { now };
-            for tp in accepted.iter().filter(|tp| sent.tps.contains(tp)) {
-                let Some(part) = self.parts.get_mut(tp) else { continue };
+            for (tp, held) in sent.tps.iter().filter(|(tp, _)| accepted.contains(tp)) {
+                let Some(part) = self.parts.get_mut(tp).filter(|p| p.state != State::Lost) else { continue };
                 part.claimed = part.claimed.max(Some(seq));
+                part.held |= held;
                 part.lease_until = part.lease_until.max(base + self.cfg.lease);
                 out.push(Action::Lease { tp: tp.clone(), until: part.lease_until });
             }
@@ -352,7 +376,7 @@ impl Machine {
             if let Some(part) = self.parts.get_mut(&tp) {
                 match found.marker() {
                     Some(m) if m.incarnation == self.me.incarnation => part.read_back = part.read_back.max(m.seq),
-                    _ if part.claimed.is_some() && part.state != State::Draining => {
+                    _ if part.claimed.is_some() && part.is_owned() => {
                         self.renew_at = now;
                         // An answer older than the claim still shows what was found.
                         if found != part.found {
@@ -366,9 +390,11 @@ impl Machine {
         }
     }
 
-    fn end_read(&mut self, tp: &Tp, end: i64) {
+    fn end_read(&mut self, tp: &Tp, end: i64, topic_id: &str) {
         let Some(part) = self.parts.get_mut(tp) else { return };
-        if part.barrier != Barrier::Asked {
+        // Of a topic made anew the caller will tell, and then it is read again.
+        let other = self.cfg.rules.topic_id && super::remade(&part.topic_id, topic_id);
+        if part.barrier != Barrier::Asked || other {
             return;
         }
         // A release says exactly how far its bridge had come, unless the log has been
@@ -376,13 +402,37 @@ impl Machine {
         part.barrier = Barrier::At(part.released_at(&self.cfg).map_or(end, |offset| offset.min(end)));
     }
 
+    fn remade(&mut self, tp: &Tp, topic_id: Arc<str>, start: i64, now: MonoMs, out: &mut Vec<Action>) {
+        let Some(part) = self.parts.get_mut(tp) else { return };
+        let from = part.state;
+        if from == State::Draining {
+            return;
+        }
+        out.push(Action::Expose { tp: tp.clone(), visible: false });
+        if from == State::Lost {
+            self.parts.remove(tp);
+            out.push(Action::Changed { tp: tp.clone(), from, to: State::Gone });
+            return;
+        }
+        part.remade(topic_id, start);
+        out.push(Action::Changed { tp: tp.clone(), from, to: part.state });
+        self.renew_at = now;
+    }
+
     /// Moves every partition as far as time and answers allow.
     fn advance(&mut self, now: MonoMs, out: &mut Vec<Action>) {
+        let lapsed = |p: &Part| p.state == State::Lost && (now >= p.lease_until && self.cfg.rules.lease);
+        let over: Vec<Tp> = self.parts.iter().filter(|(_, p)| lapsed(p)).map(|(tp, _)| tp.clone()).collect();
+        for tp in over {
+            self.parts.remove(&tp);
+            out.push(Action::Expose { tp: tp.clone(), visible: false });
+            out.push(Action::Changed { tp, from: State::Lost, to: State::Gone });
+        }
         for (tp, part) in &mut self.parts {
             if part.barrier == Barrier::Unasked && (now >= part.wait_until || !self.cfg.rules.barrier_after_wait) {
                 part.barrier = Barrier::Asked;
             }
-            if part.barrier == Barrier::Asked && part.state != State::Draining {
+            if part.barrier == Barrier::Asked && part.is_owned() {
                 out.push(Action::ReadEnd(tp.clone()));
             }
             let to = part.next_state(&self.cfg, now);
@@ -395,6 +445,10 @@ impl Machine {
                 part.proof_above = None;
                 part.shown = part.progress;
                 out.push(Action::Expose { tp: tp.clone(), visible: true });
+            }
+            if from == State::Waiting {
+                // It has only said `C` so far.
+                self.renew_at = now;
             }
             if from == State::Live {
                 part.proof_above = Some(self.seq);
@@ -416,17 +470,18 @@ impl Machine {
         if now < self.renew_at || !self.may_renew() {
             return;
         }
-        let seq = self.seq + 1;
-        let entries: Vec<_> = self
-            .parts
-            .iter()
-            .filter(|(_, p)| p.state != State::Draining)
-            .map(|(tp, p)| p.held(tp, &self.me, seq, now))
-            .collect();
+        let stamp = self.stamp(now);
+        let owned = self.parts.iter().filter(|(_, p)| p.is_owned());
+        let entries: Vec<_> = owned.map(|(tp, p)| p.held(&self.cfg, tp, stamp)).collect();
         if !entries.is_empty() {
             self.renew_at = now + self.cfg.renew;
         }
         self.send(entries, false, now, out);
+    }
+
+    /// For the next commit.
+    fn stamp(&self, now: MonoMs) -> Stamp<'_> {
+        Stamp { me: &self.me, seq: self.seq + 1, now, generation: self.generation }
     }
 
     fn send(&mut self, entries: Vec<super::CommitEntry>, release: bool, now: MonoMs, out: &mut Vec<Action>) {
@@ -434,7 +489,8 @@ impl Machine {
             return;
         }
         self.seq += 1;
-        let tps = if release { Vec::new() } else { entries.iter().map(|e| e.tp.clone()).collect() };
+        let claims = entries.iter().filter(|_| !release);
+        let tps = claims.map(|e| (e.tp.clone(), e.marker.kind == MarkerKind::Held)).collect();
         self.outstanding = Some(Outstanding { seq: self.seq, sent: now, generation: self.generation, tps });
         out.push(Action::Commit(Commit { seq: self.seq, release, entries }));
     }

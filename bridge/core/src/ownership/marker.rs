@@ -13,13 +13,21 @@ pub enum MarkerKind {
     /// `R-`: given up by a bridge whose wait had ended but that was not live: no wait
     /// for the successor, but its barrier is the end.
     ReleasedNoPosition,
+    /// `C`: claimed by a bridge that itself still waited when it sent this and has shown
+    /// nothing; of its wait so much was left then. A successor waits no longer than that,
+    /// so that partitions that move on while they wait do not wait anew each time.
+    Claimed {
+        /// Milliseconds.
+        left: MonoMs,
+    },
 }
 
 /// A marker (design §1). Written as text, because it travels where only short strings
-/// do: `k2p1;H;claim;incarnation;seq;sent;low;partitions;topic id;snapshot;peer`.
+/// do: `k2p2;H;claim;incarnation;seq;sent;generation;low;partitions;topic id;snapshot;peer`;
+/// a `C` is followed by what was left, as in `C1500`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Marker {
-    /// Held or released.
+    /// Held, released or claimed.
     pub kind: MarkerKind,
     /// The number of this ownership; one more than the last one seen.
     pub claim: u64,
@@ -31,6 +39,10 @@ pub struct Marker {
     /// When it was sent, by the writer's monotonic clock. Only for people: never
     /// compared with another machine's clock.
     pub sent: MonoMs,
+    /// The generation (KIP-848: epoch) in which its writer was a member. A client may send
+    /// a commit once more when its member is none any more, and an empty group takes it:
+    /// then this tells that others may have owned the partition since.
+    pub generation: i32,
     /// Where a successor begins to read (rule 7); -1 if unknown.
     pub low_water: i64,
     /// How many partitions the writer knew the topic to have (rule 10).
@@ -43,7 +55,7 @@ pub struct Marker {
     pub peer: Arc<str>,
 }
 
-const VERSION: &str = "k2p1";
+const VERSION: &str = "k2p2";
 /// Metadata of 4,096 bytes is refused by brokers; markers stay far below
 /// (kafka.md: "stay below 1 KB").
 const MAX_FIELD: usize = 255;
@@ -52,16 +64,18 @@ impl Marker {
     /// The metadata's text, below 1 KB whatever the fields hold.
     pub fn encode(&self) -> String {
         let kind = match self.kind {
-            MarkerKind::Held => "H",
-            MarkerKind::Released => "R",
-            MarkerKind::ReleasedNoPosition => "R-",
+            MarkerKind::Held => "H".to_owned(),
+            MarkerKind::Released => "R".to_owned(),
+            MarkerKind::ReleasedNoPosition => "R-".to_owned(),
+            MarkerKind::Claimed { left } => format!("C{left}"),
         };
         format!(
-            "{VERSION};{kind};{};{:016x};{};{};{};{};{};{};{}",
+            "{VERSION};{kind};{};{:016x};{};{};{};{};{};{};{};{}",
             self.claim,
             self.incarnation,
             self.seq,
             self.sent,
+            self.generation,
             self.low_water,
             self.partitions,
             field(&self.topic_id),
@@ -80,7 +94,7 @@ impl Marker {
             "H" => MarkerKind::Held,
             "R" => MarkerKind::Released,
             "R-" => MarkerKind::ReleasedNoPosition,
-            _ => return None,
+            other => MarkerKind::Claimed { left: other.strip_prefix('C')?.parse().ok()? },
         };
         let marker = Marker {
             kind,
@@ -88,6 +102,7 @@ impl Marker {
             incarnation: u64::from_str_radix(f.next()?, 16).ok()?,
             seq: f.next()?.parse().ok()?,
             sent: f.next()?.parse().ok()?,
+            generation: f.next()?.parse().ok()?,
             low_water: f.next()?.parse().ok()?,
             partitions: f.next()?.parse().ok()?,
             topic_id: f.next()?.into(),
@@ -170,8 +185,16 @@ impl Found {
     pub fn is_held(&self) -> bool {
         match self {
             Found::Nothing => false,
-            Found::Marker { marker, .. } => marker.kind == MarkerKind::Held,
+            Found::Marker { marker, .. } => matches!(marker.kind, MarkerKind::Held | MarkerKind::Claimed { .. }),
             Found::Stranger { .. } => true,
+        }
+    }
+
+    /// How long a successor waits from the first sight of it (rule 3), if it waits.
+    pub(super) fn wait(&self, whole: MonoMs) -> MonoMs {
+        match self.marker().map(|m| m.kind) {
+            Some(MarkerKind::Claimed { left }) => left.clamp(0, whole),
+            _ => whole,
         }
     }
 }
@@ -189,6 +212,7 @@ mod tests {
             incarnation: 0xdead_beef,
             seq: 42,
             sent: 123_456,
+            generation: 3,
             low_water: 17,
             partitions: 8,
             topic_id: "t-id".into(),
@@ -199,7 +223,8 @@ mod tests {
 
     #[test]
     fn a_marker_is_read_back_as_it_was_written() {
-        for kind in [MarkerKind::Held, MarkerKind::Released, MarkerKind::ReleasedNoPosition] {
+        let claimed = MarkerKind::Claimed { left: 1500 };
+        for kind in [MarkerKind::Held, MarkerKind::Released, MarkerKind::ReleasedNoPosition, claimed] {
             let m = marker(kind);
             assert_eq!(Marker::decode(m.encode().as_bytes()), Some(m));
         }
@@ -207,7 +232,18 @@ mod tests {
 
     #[test]
     fn what_is_no_marker_of_ours_is_a_stranger_that_holds() {
-        for text in ["", "H", "k2p2;H;1", "k2p1;X;1;0;0;0;0;0;;;", "R;5", "k2p1;H;1;0;0;0;0;0;;;p;extra"] {
+        let texts = [
+            "",
+            "H",
+            "R;5",
+            "k2p3;H;1;0;0;0;1;0;0;;;p",
+            "k2p1;H;1;0;0;0;0;0;;;p",
+            "k2p2;X;1;0;0;0;1;0;0;;;p",
+            "k2p2;C;1;0;0;0;1;0;0;;;p",
+            "k2p2;H;1;0;0;0;1;0;0;;;p;extra",
+        ];
+        assert!(Marker::decode(b"k2p2;H;1;0;0;0;1;0;0;;;p").is_some());
+        for text in texts {
             let found = Found::read(5, text.as_bytes());
             assert!(matches!(found, Found::Stranger { offset: 5, .. }), "{text:?} was read as {found:?}");
             assert!(found.is_held());

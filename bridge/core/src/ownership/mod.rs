@@ -6,9 +6,10 @@
 //! the property tests.
 //!
 //! ```text
-//! Assigned ─► Claimed ─► CatchingUp ─► Live ─► Draining ─► Gone
-//!   (wait runs through both)            │
-//!                                       └─► Fenced ──(fresh proof)──► Live
+//! Assigned ─► Waiting ─► CatchingUp ─► Live ─► Draining ─► Gone
+//!                                      │ │
+//!                                      │ └─► Lost ──(its lease lapses)──► Gone
+//!                                      └─► Fenced ──(fresh proof)──► Live
 //! ```
 //!
 //! The rules keep their numbers from the design; [`Rules`] names each of them, so
@@ -42,19 +43,21 @@
 //! 7. After an unassign no generation is entered while a commit is outstanding (m);
 //!    librdkafka sees to it. A caller that is assigned anything with a commit still
 //!    outstanding from before its last unassign ends the process: it must not just
-//!    forget that it had been waiting. A stale commit is not to be sent again outside of
-//!    any generation either, where an empty group would take it (m): a commit that is
-//!    not answered within 10 s ends the process.
+//!    forget that it had been waiting. (A commit that is sent again outside of any
+//!    generation, where an empty group takes it, does no harm: markers tell their
+//!    generation, and a group that becomes empty begins a new one.)
 //! 8. The marker in [`Assignment`] is read after the assignment, and so is the number of
 //!    partitions. All markers of the topic are read and told ([`Event::Watched`]) before
 //!    [`Event::Assigned`], at least once in the life of the process and best each time:
 //!    rule 10 judges a partition without a marker by its neighbours.
-//! 9. [`Event::EndRead`] answers a question that was asked under the present assignment:
-//!    an answer to an older one is thrown away (m).
+//! 9. [`Event::EndRead`] answers a question that was asked under the present assignment
+//!    and since the last [`Event::Remade`]: an answer to an older one is thrown away (m).
 //! 10. [`Event::RevokeDone`] after the release was answered or 2 s have passed; a revoke
 //!     whose assignment is lost needs none.
 //! 11. An owner whose topic gained partitions drops the origins that moved away within
 //!     L_wait of the first assignment of a new one, or is not scrapeable (rule 10).
+//!     A topic that was made anew is told ([`Event::Remade`]) when its id is seen, of all
+//!     partitions that are owned and of those that are lost and still shown.
 //! 12. [`Event::Watched`] carries what was read; what could not be read is left out. Only
 //!     an assignment needs [`Found::unreadable`].
 mod machine;
@@ -146,12 +149,16 @@ pub struct Rules {
     pub release_processed: bool,
     /// Rule 5: `R` without position only after the own wait has ended.
     pub give_back_after_wait: bool,
-    /// Rule 5: nothing is released outside of a generation.
-    pub release_as_member: bool,
     /// Rule 1: after a fence only a proof begun since counts, read back.
     pub fresh_proof: bool,
     /// G2: `H` carries what a scrape could see, not what was processed.
     pub held_shown: bool,
+    /// Rule 5: what is left of a wait is passed on, not forgotten.
+    pub claim_left: bool,
+    /// Rule 2: `C` does not do for being shown, only `H`.
+    pub claim_held: bool,
+    /// Rule 5: a marker of long ago says no more than that somebody may hold it.
+    pub old_is_stranger: bool,
     /// Rule 10: a partition that a topic gained waits.
     pub added_waits: bool,
     /// Rule 10: an offset of another topic of the same name is no barrier.
@@ -174,9 +181,11 @@ impl Rules {
         one_commit: true,
         release_processed: true,
         give_back_after_wait: true,
-        release_as_member: true,
         fresh_proof: true,
         held_shown: true,
+        claim_left: true,
+        claim_held: true,
+        old_is_stranger: true,
         added_waits: true,
         topic_id: true,
     };
@@ -261,6 +270,18 @@ pub enum Event {
         tp: Tp,
         /// Its end at the same isolation level.
         end: i64,
+        /// The topic's id, read after the end; empty if unknown.
+        topic_id: Arc<str>,
+    },
+    /// The topic of an owned partition is another one of the same name (rule 10). The
+    /// caller has thrown its cache away and reads on from the beginning.
+    Remade {
+        /// Which one.
+        tp: Tp,
+        /// The id of the topic that is there now.
+        topic_id: Arc<str>,
+        /// The offset at which consumption starts again.
+        start: i64,
     },
     /// How far the worker of a partition is.
     Progress(Tp, Progress),

@@ -1,11 +1,15 @@
 //! One partition's way through the protocol.
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::{CommitEntry, Config, Found, Identity, Marker, MarkerKind, Progress, Tp};
 use crate::model::MonoMs;
 
 /// Where a partition is on its way (design §1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
 pub enum State {
     /// Assigned; the claim is not acknowledged yet.
     Assigned,
@@ -17,6 +21,9 @@ pub enum State {
     Live,
     /// It was live, and its lease lapsed: dark until a fresh proof.
     Fenced,
+    /// Taken away without a release, because the group may have given it to another
+    /// already: shown until its lease lapses, as by an owner that does not know it yet.
+    Lost,
     /// Revoked: dark, its release is on the way.
     Draining,
     /// No longer this bridge's.
@@ -25,8 +32,16 @@ pub enum State {
 
 impl State {
     /// Every state, for metrics.
-    pub const ALL: [State; 7] =
-        [State::Assigned, State::Waiting, State::CatchingUp, State::Live, State::Fenced, State::Draining, State::Gone];
+    pub const ALL: [State; 8] = [
+        State::Assigned,
+        State::Waiting,
+        State::CatchingUp,
+        State::Live,
+        State::Fenced,
+        State::Lost,
+        State::Draining,
+        State::Gone,
+    ];
 
     /// The state as label value.
     pub fn as_str(self) -> &'static str {
@@ -36,6 +51,7 @@ impl State {
             State::CatchingUp => "catching_up",
             State::Live => "live",
             State::Fenced => "fenced",
+            State::Lost => "lost",
             State::Draining => "draining",
             State::Gone => "gone",
         }
@@ -59,6 +75,9 @@ pub(super) struct Part {
     pub state: State,
     /// What was found at the assignment.
     pub found: Found,
+    /// What was found may be of a time before others owned the partition: no more is
+    /// known than that somebody may hold it.
+    pub outdated: bool,
     /// Claim number of this ownership.
     pub claim: u64,
     /// Dark before this moment (rule 3).
@@ -66,6 +85,8 @@ pub(super) struct Part {
     /// The newest sequence committed for it under this assignment that was
     /// acknowledged; `None`: not claimed.
     pub claimed: Option<u64>,
+    /// One of these was an `H`: whoever comes next knows that it may have been shown.
+    pub held: bool,
     /// Exposed before this moment only (rule 1).
     pub lease_until: MonoMs,
     pub barrier: Barrier,
@@ -85,7 +106,7 @@ pub(super) struct Part {
 impl Part {
     /// Rules 2, 3 and 4 for a partition that is not fenced or draining.
     pub(super) fn next_state(&self, cfg: &Config, now: MonoMs) -> State {
-        if matches!(self.state, State::Draining | State::Gone) {
+        if !self.is_owned() {
             return self.state;
         }
         if cfg.rules.claim && self.claimed.is_none() {
@@ -102,12 +123,20 @@ impl Part {
         if !reached && cfg.rules.barrier {
             return State::CatchingUp;
         }
+        if !self.held && cfg.rules.claim && cfg.rules.claim_held {
+            return State::CatchingUp;
+        }
         if self.proven(cfg, now) {
             return State::Live;
         }
         // Never shown yet: an old claim whose lease has lapsed is only not renewed
         // yet. Shown before: that is what fencing means.
         if self.was_live { State::Fenced } else { State::CatchingUp }
+    }
+
+    /// It is this bridge's, as far as it knows.
+    pub(super) fn is_owned(&self) -> bool {
+        !matches!(self.state, State::Lost | State::Draining | State::Gone)
     }
 
     /// Rule 1: the lease holds, and after a fence a fresh proof was read back.
@@ -126,15 +155,36 @@ impl Part {
     /// and its offsets still mean the same.
     pub(super) fn released_at(&self, cfg: &Config) -> Option<i64> {
         let Found::Marker { offset, marker } = &self.found else { return None };
-        let usable = !cfg.rules.topic_id || !super::remade(&marker.topic_id, &self.topic_id);
+        let remade = cfg.rules.topic_id && super::remade(&marker.topic_id, &self.topic_id);
+        let usable = !remade && !self.outdated;
         (marker.kind == MarkerKind::Released && usable).then_some(*offset)
     }
 
-    /// The entry of a renewal: `H`.
-    pub(super) fn held(&self, tp: &Tp, me: &Identity, seq: u64, now: MonoMs) -> CommitEntry {
+    /// The entry of a claim or renewal: `H`, or `C` while nothing may be shown anyway.
+    pub(super) fn held(&self, cfg: &Config, tp: &Tp, stamp: Stamp<'_>) -> CommitEntry {
         // G2: nothing above what a scrape could see. Before the partition is live, and
         // while it is fenced, the committed offset stays what it was.
-        self.entry(tp, me, seq, now, MarkerKind::Held, self.shown)
+        let waits = stamp.now < self.wait_until;
+        self.entry(tp, stamp, if waits { self.waiting(cfg, stamp.now) } else { MarkerKind::Held }, self.shown)
+    }
+
+    /// What a bridge says that still waits.
+    fn waiting(&self, cfg: &Config, now: MonoMs) -> MarkerKind {
+        MarkerKind::Claimed { left: if cfg.rules.claim_left { self.wait_until - now } else { 0 } }
+    }
+
+    /// The topic was deleted and made again while this bridge owned it (rule 10): nothing
+    /// of the old one counts, and nobody else has shown anything of the new one.
+    pub(super) fn remade(&mut self, topic_id: Arc<str>, start: i64) {
+        self.topic_id = topic_id;
+        self.barrier = Barrier::Unasked;
+        self.was_live = false;
+        self.outdated = true;
+        self.progress = Progress { position: start, low_water: start };
+        self.shown = Progress { position: 0, low_water: -1 };
+        if self.state != State::Fenced {
+            self.state = State::Assigned;
+        }
     }
 
     /// See [`super::Machine::forget`].
@@ -148,7 +198,13 @@ impl Part {
         }
         // Of what was found only a released position is used again.
         if let Found::Marker { marker, .. } = &mut self.found {
-            (marker.incarnation, marker.seq) = (0, 0);
+            (marker.incarnation, marker.seq, marker.generation) = (0, 0, 0);
+        }
+        if self.state == State::Lost {
+            (self.claimed, self.proof_above) = (None, None);
+            (self.progress, self.shown) =
+                (Progress { position: 0, low_water: 0 }, Progress { position: 0, low_water: 0 });
+            (self.found, self.barrier) = (Found::Nothing, Barrier::At(0));
         }
         if self.state == State::Draining && !release_due {
             (self.progress, self.shown) =
@@ -157,35 +213,46 @@ impl Part {
         }
     }
 
-    /// The entry of a release (rule 5), or none: then the successor waits.
-    pub(super) fn released(&self, cfg: &Config, tp: &Tp, me: &Identity, seq: u64, now: MonoMs) -> Option<CommitEntry> {
+    /// The entry of a release (rule 5).
+    pub(super) fn released(&self, cfg: &Config, tp: &Tp, stamp: Stamp<'_>) -> CommitEntry {
         if self.was_live || !cfg.rules.release_only_live {
             let at = if cfg.rules.release_processed { self.progress } else { self.shown };
-            return Some(self.entry(tp, me, seq, now, MarkerKind::Released, at));
+            return self.entry(tp, stamp, MarkerKind::Released, at);
         }
-        if self.released_at(cfg).is_some() {
-            return Some(self.entry(tp, me, seq, now, MarkerKind::Released, self.shown));
-        }
-        if now < self.wait_until && cfg.rules.give_back_after_wait {
-            return None;
-        }
-        Some(self.entry(tp, me, seq, now, MarkerKind::ReleasedNoPosition, self.shown))
+        let kind = if self.released_at(cfg).is_some() {
+            MarkerKind::Released
+        } else if stamp.now < self.wait_until && cfg.rules.give_back_after_wait {
+            self.waiting(cfg, stamp.now)
+        } else {
+            MarkerKind::ReleasedNoPosition
+        };
+        self.entry(tp, stamp, kind, self.shown)
     }
 
-    fn entry(&self, tp: &Tp, me: &Identity, seq: u64, now: MonoMs, kind: MarkerKind, at: Progress) -> CommitEntry {
+    fn entry(&self, tp: &Tp, stamp: Stamp<'_>, kind: MarkerKind, at: Progress) -> CommitEntry {
         let Progress { position: offset, low_water } = at;
         let marker = Marker {
             kind,
             claim: self.claim,
-            incarnation: me.incarnation,
-            seq,
-            sent: now,
+            incarnation: stamp.me.incarnation,
+            seq: stamp.seq,
+            sent: stamp.now,
+            generation: stamp.generation,
             low_water,
             partitions: self.partitions,
             topic_id: self.topic_id.clone(),
             snapshot: "".into(),
-            peer: me.peer.clone(),
+            peer: stamp.me.peer.clone(),
         };
         CommitEntry { tp: tp.clone(), offset, marker }
     }
+}
+
+/// What all entries of one commit have in common.
+#[derive(Clone, Copy)]
+pub(super) struct Stamp<'a> {
+    pub me: &'a Identity,
+    pub seq: u64,
+    pub now: MonoMs,
+    pub generation: i32,
 }

@@ -24,6 +24,7 @@ pub(crate) fn marker(kind: MarkerKind, incarnation: u64, seq: u64) -> Marker {
         incarnation,
         seq,
         sent: 0,
+        generation: 1,
         low_water: 0,
         partitions: 4,
         topic_id: "id".into(),
@@ -142,7 +143,7 @@ impl Rig {
     }
 
     pub(crate) fn end(&mut self, partition: i32, end: i64) -> Vec<Action> {
-        self.event(Event::EndRead { tp: tp(partition), end })
+        self.event(Event::EndRead { tp: tp(partition), end, topic_id: "".into() })
     }
 
     /// The commit under way is accepted whole.

@@ -152,9 +152,10 @@ impl KafkaConfig {
         self.group.as_deref()
     }
 
-    /// How long the group waits for a silent member.
-    pub fn session_timeout(&self) -> Duration {
-        self.timings.session
+    /// How long the group waits for a silent member; `None` in a KIP-848 group, where
+    /// the broker decides it.
+    pub fn session_timeout(&self) -> Option<Duration> {
+        (!properties::is_kip848(&self.properties)).then_some(self.timings.session)
     }
 
     /// For the member of the group that consumes. The caller commits, positions and
@@ -167,6 +168,11 @@ impl KafkaConfig {
         config.set("session.timeout.ms", &session);
         config.set("max.poll.interval.ms", &session);
         config.set("heartbeat.interval.ms", heartbeat);
+        if properties::is_kip848(&self.properties) {
+            for (name, _) in properties::BROKERS_UNDER_KIP848 {
+                config.remove(name);
+            }
+        }
         self.add_properties(&mut config, |name| !properties::is_producers(name));
         config
     }

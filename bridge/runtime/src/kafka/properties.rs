@@ -38,6 +38,23 @@ pub(super) const CONSUMER: [(&str, &str); 13] = [
     ("isolation.level", "read_committed"),
 ];
 
+/// What a KIP-848 group leaves to the broker: librdkafka refuses these beside
+/// `group.protocol=consumer`.
+pub(super) const BROKERS_UNDER_KIP848: [(&str, &str); 3] = [
+    ("session.timeout.ms", "remove it: the group's `consumer.session.timeout.ms` on the broker counts"),
+    ("heartbeat.interval.ms", "remove it: the group's `consumer.heartbeat.interval.ms` on the broker counts"),
+    ("partition.assignment.strategy", "remove it: the broker assigns"),
+];
+
+/// The session of a KIP-848 group where the broker is not told otherwise
+/// (`group.consumer.session.timeout.ms`); it is also the least that it grants.
+const KIP848_SESSION: Duration = Duration::from_secs(45);
+
+/// Whether the group is a KIP-848 group.
+pub(super) fn is_kip848(properties: &BTreeMap<String, String>) -> bool {
+    properties.get("group.protocol").is_some_and(|protocol| protocol == "consumer")
+}
+
 /// For consumers that only ask.
 pub(super) const READER: [(&str, &str); 3] =
     [("enable.auto.commit", "false"), ("enable.auto.offset.store", "false"), ("isolation.level", "read_committed")];
@@ -86,7 +103,7 @@ const OWNED: [Owned; 20] = [
     owned("topic.metadata.refresh.interval.ms", "remove it: changed topics must be seen within 10 s"),
     owned("transactional.id", "remove it: nothing is produced in transactions"),
     owned("plugin.library.paths", "remove it: plug-ins could change what the protocol rests on"),
-    only("group.protocol", &["classic"], "remove it: the classic protocol's sessions are the client's"),
+    only("group.protocol", &["classic", "consumer"], "write classic (the default) or consumer (KIP-848)"),
     only("partition.assignment.strategy", &["cooperative-sticky"], "remove it, or write cooperative-sticky"),
     only("partitioner", &["murmur2_random"], "remove it: records are partitioned as Java does, murmur2_random"),
     only("enable.idempotence", &["true"], "remove it: an origin's order rests on it"),
@@ -255,6 +272,11 @@ pub(super) fn timings(
         let subject = Subject::Property(name.to_owned());
         errors.push(KafkaConfigError { subject, message, remedy, found: None });
     };
+    if is_kip848(properties) {
+        for (name, remedy) in BROKERS_UNDER_KIP848.iter().filter(|(name, _)| properties.contains_key(*name)) {
+            refuse(name, "is the broker's under group.protocol=consumer".to_owned(), (*remedy).to_owned());
+        }
+    }
     if heartbeat * 3 > session {
         refuse(
             "heartbeat.interval.ms",
@@ -269,11 +291,12 @@ pub(super) fn timings(
             "remove it: it follows session.timeout.ms".to_owned(),
         );
     }
-    if read("socket.timeout.ms").is_some_and(|socket| socket < session) {
+    let group = if is_kip848(properties) { KIP848_SESSION } else { session };
+    if read("socket.timeout.ms").is_some_and(|socket| socket < group) {
         refuse(
             "socket.timeout.ms",
-            format!("is shorter than the session of {}", shown(session)),
-            "make it at least session.timeout.ms: a commit that timed out must be of a generation that is over"
+            format!("is shorter than the session of {}", shown(group)),
+            "make it at least the group's session timeout: a commit that timed out must be of a generation that is over"
                 .to_owned(),
         );
     }

@@ -69,7 +69,7 @@ fn what_the_protocol_owns_is_refused_with_a_remedy() {
     no("auto.offset.reset", "latest", "marker");
     no("enable.partition.eof", "false", "end");
     no("partition.assignment.strategy", "range", "cooperative-sticky");
-    no("group.protocol", "consumer", "classic");
+    no("group.protocol", "share", "classic");
     no("partitioner", "consistent_random", "murmur2_random");
     no("enable.idempotence", "false", "order");
     no("acks", "1", "replicas");
@@ -175,7 +175,7 @@ fn properties_go_where_they_belong() {
 #[test]
 fn the_session_sets_the_pace_of_everything() {
     let config = with(&[("session.timeout.ms", "20000"), ("heartbeat.interval.ms", "3000")]);
-    assert_eq!(config.session_timeout(), Duration::from_secs(20));
+    assert_eq!(config.session_timeout(), Some(Duration::from_secs(20)));
     let consumer = config.consumer_config();
     assert_eq!(consumer.get("session.timeout.ms"), Some("20000"));
     assert_eq!(consumer.get("max.poll.interval.ms"), Some("20000"));
@@ -187,6 +187,31 @@ fn the_session_sets_the_pace_of_everything() {
     let demo = KafkaTimings { session: Duration::from_secs(2), ..KafkaTimings::default() };
     let demo = KafkaConfig::new("a:1", Some("g"), BTreeMap::new(), demo).unwrap();
     assert_eq!(demo.consumer_config().get("max.poll.interval.ms"), Some("2000"));
+}
+
+#[test]
+fn a_kip_848_group_leaves_its_pace_to_the_broker() {
+    let config = with(&[("group.protocol", "consumer")]);
+    assert_eq!(config.session_timeout(), None);
+    let consumer = config.consumer_config();
+    for name in ["session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy"] {
+        assert_eq!(consumer.get(name), None, "{name}");
+    }
+    assert_eq!(consumer.get("max.poll.interval.ms"), Some("10000"), "the time to let partitions go");
+    assert_eq!(config.side_config().get("group.protocol"), None, "who only asks joins nothing");
+    // librdkafka agrees.
+    consumer.create::<BaseConsumer>().unwrap();
+    for (name, value) in [
+        ("session.timeout.ms", "10000"),
+        ("heartbeat.interval.ms", "300"),
+        ("partition.assignment.strategy", "cooperative-sticky"),
+    ] {
+        let error = refused(&[("group.protocol", "consumer"), (name, value)]);
+        assert!(error.contains(name) && error.contains("the broker"), "{error}");
+    }
+    let error = refused(&[("group.protocol", "consumer"), ("socket.timeout.ms", "44000")]);
+    assert!(error.contains("shorter than the session of 45s"), "{error}");
+    assert_eq!(with(&[("group.protocol", "classic")]).session_timeout(), Some(Duration::from_secs(10)));
 }
 
 #[test]

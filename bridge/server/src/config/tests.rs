@@ -40,9 +40,9 @@ fn the_annotated_defaults_are_the_defaults() {
 /// A key that the reader knows and the reference does not show would be found by nobody.
 #[test]
 fn every_key_is_in_the_reference() {
-    let sections = ["kafka", "topics", "limits", "ownership", "state", "web"];
+    let sections = ["kafka", "topics", "limits", "ownership", "state", "templates", "runs", "logs", "web"];
     let text = "unknown: 1\nkafka: {unknown: 1}\ntopics: [{unknown: 1, limits: {unknown: 1}}]\n\
-                ownership: {unknown: 1}\nstate: {unknown: 1}\nweb: {unknown: 1}\n";
+                ownership: {unknown: 1}\nstate: {unknown: 1}\ntemplates: {unknown: 1}\nruns: {unknown: 1}\nlogs: {unknown: 1}\nweb: {unknown: 1}\n";
     let (_, faults) = read_text(text, &Flags::default());
     let known: Vec<&str> = faults.iter().filter_map(|f| Some(f.split_once("known here: ")?.1)).collect();
     // And the top level.
@@ -66,6 +66,21 @@ fn a_topics_labels_keep_off_what_belongs_to_the_sample() {
     }
     let (config, faults) = read_text(&LEAST.replace("k2p.metrics}", "t, labels: {region: eu}}"), &Flags::default());
     assert_eq!(config.unwrap().topics[0].cache.fixed.canonical(), "region=\"eu\"", "{faults:?}");
+}
+
+#[test]
+fn a_topic_of_events_has_no_settings_of_dumps() {
+    let (config, faults) =
+        read_text(&LEAST.replace("k2p.metrics}", "t, kind: events, labels: {a: b}}"), &Flags::default());
+    assert_eq!(config.unwrap().topics[0].kind, TopicKind::Events, "{faults:?}");
+    for setting in ["policy: conflate", "staleness: 90s", "limits: {origins: 3}", "honor_labels: true"] {
+        let text = LEAST.replace("k2p.metrics}", &format!("t, kind: events, {setting}}}"));
+        let (_, faults) = read_text(&text, &Flags::default());
+        assert!(faults.iter().any(|f| f.contains("of kind metrics")), "{setting}: {faults:?}");
+    }
+    let flags = Flags { topics: vec!["e:events".to_owned(), "x:nonsense".to_owned()], ..Flags::default() };
+    let (config, faults) = read_text(LEAST, &flags);
+    assert!(config.is_none() && faults.iter().any(|f| f.contains("x:nonsense")), "{faults:?}");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! - committed offsets with their metadata as bytes (rdkafka panics on metadata that
 //!   is not UTF-8, and anybody may have written it);
 //! - the member's generation;
+//! - the ids of topics (DescribeTopics, which rdkafka has not);
 //! - a partition's own queue whose end-of-partition carries its offset (rdkafka drops
 //!   it, and rule 4 must not take an old EOF for the barrier).
 #![allow(unsafe_code, reason = "librdkafka calls without a safe wrapper; each block says why it is sound")]
@@ -93,6 +94,91 @@ pub(crate) fn cached_end<C: ConsumerContext>(consumer: &BaseConsumer<C>, tp: &Tp
         )
     };
     (err == RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some(high)
+}
+
+/// What the cluster says of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Described {
+    /// Tells it from others of the same name; empty of brokers before 2.8.
+    pub(crate) id: Arc<str>,
+    /// How many it has.
+    pub(crate) partitions: i32,
+}
+
+/// An id that is none: sixteen bytes of zero.
+const NO_ID: &str = "AAAAAAAAAAAAAAAAAAAAAA";
+
+/// Describes each topic, in this order; `None` for one that does not exist or may not be
+/// described.
+///
+/// # Errors
+/// When no broker answered within `timeout`.
+pub(crate) fn describe_topics<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    topics: &[Arc<str>],
+    timeout: Duration,
+) -> Result<Vec<Option<Described>>, RDKafkaErrorCode> {
+    let names: Vec<CString> = topics.iter().map(|t| CString::new(&**t).unwrap_or_default()).collect();
+    let mut pointers: Vec<_> = names.iter().map(|n| n.as_ptr()).collect();
+    // SAFETY: the names outlive the call, which copies them; collection, options and queue
+    // are ours, each destroyed once, the queue last; the event and all that it holds live
+    // until it is destroyed, after everything was copied out of it.
+    unsafe {
+        let native = client.client().native_ptr();
+        let collection = sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
+        let options =
+            sys::rd_kafka_AdminOptions_new(native, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
+        let mut text = [0; 128];
+        sys::rd_kafka_AdminOptions_set_request_timeout(options, millis(timeout), text.as_mut_ptr(), text.len());
+        let queue = sys::rd_kafka_queue_new(native);
+        sys::rd_kafka_DescribeTopics(native, collection, options, queue);
+        sys::rd_kafka_AdminOptions_destroy(options);
+        sys::rd_kafka_TopicCollection_destroy(collection);
+        let event = sys::rd_kafka_queue_poll(queue, millis(timeout));
+        let mut answer = Err(RDKafkaErrorCode::OperationTimedOut);
+        if !event.is_null() {
+            answer = match code(sys::rd_kafka_event_error(event)) {
+                Some(error) => Err(error),
+                None => Ok(described(event, topics)),
+            };
+            sys::rd_kafka_event_destroy(event);
+        }
+        sys::rd_kafka_queue_destroy(queue);
+        answer
+    }
+}
+
+/// # Safety
+/// `event` is the answer to DescribeTopics.
+unsafe fn described(event: *mut sys::rd_kafka_event_t, topics: &[Arc<str>]) -> Vec<Option<Described>> {
+    let mut found = vec![None; topics.len()];
+    // SAFETY: by the caller's promise; everything read here belongs to the event.
+    unsafe {
+        let result = sys::rd_kafka_event_DescribeTopics_result(event);
+        if result.is_null() {
+            return found;
+        }
+        let mut count = 0;
+        let list = sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
+        for i in 0..count {
+            let topic = *list.add(i);
+            let error = sys::rd_kafka_TopicDescription_error(topic);
+            if !error.is_null() && code(sys::rd_kafka_error_code(error)).is_some() {
+                continue;
+            }
+            let name = CStr::from_ptr(sys::rd_kafka_TopicDescription_name(topic)).to_bytes();
+            let id = sys::rd_kafka_Uuid_base64str(sys::rd_kafka_TopicDescription_topic_id(topic));
+            let id = if id.is_null() { "".into() } else { CStr::from_ptr(id).to_string_lossy() };
+            let mut partitions = 0;
+            sys::rd_kafka_TopicDescription_partitions(topic, &raw mut partitions);
+            let id = Arc::from(if id == NO_ID { "" } else { &*id });
+            let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
+            if let Some(at) = topics.iter().position(|t| t.as_bytes() == name) {
+                found[at] = Some(Described { id, partitions });
+            }
+        }
+    }
+    found
 }
 
 /// The answer to one commit.

@@ -15,7 +15,7 @@ pub(super) fn map(watch: &Watch, counts: BTreeMap<Arc<str>, i32>, topics: &[Arc<
             let seen = watch.get(&Tp { topic: topic.clone(), partition });
             map.complete &= seen.is_some();
             let Some((found, since)) = seen else { continue };
-            let ownership = Ownership { marker: marker(found), owner: owner(found), since: *since };
+            let ownership = Ownership { marker: marker(found), owner: owner(found), since };
             map.partitions.insert((topic.clone(), partition), ownership);
         }
     }
@@ -24,12 +24,12 @@ pub(super) fn map(watch: &Watch, counts: BTreeMap<Arc<str>, i32>, topics: &[Arc<
 
 fn marker(found: &Found) -> Marker {
     match found.marker().map(|m| m.kind) {
-        Some(MarkerKind::Held) => Marker::Held,
+        Some(MarkerKind::Held | MarkerKind::Claimed { .. }) => Marker::Held,
         Some(MarkerKind::Released | MarkerKind::ReleasedNoPosition) => Marker::Released,
         None => Marker::Unknown,
     }
 }
 
 fn owner(found: &Found) -> Option<Arc<str>> {
-    found.marker().filter(|m| m.kind == MarkerKind::Held && !m.peer.is_empty()).map(|m| m.peer.clone())
+    found.marker().filter(|m| found.is_held() && !m.peer.is_empty()).map(|m| m.peer.clone())
 }

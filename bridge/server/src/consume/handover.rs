@@ -19,10 +19,19 @@ impl Handover {
     pub(super) fn begin(found: &Found, now: MonoMs) -> Handover {
         let kind = match found.marker().map(|m| m.kind) {
             Some(MarkerKind::Released | MarkerKind::ReleasedNoPosition) => "planned",
-            Some(MarkerKind::Held) => "crash",
+            Some(MarkerKind::Held | MarkerKind::Claimed { .. }) => "crash",
             None if *found == Found::Nothing => "first",
             None => "crash",
         };
+        Handover::of(kind, now)
+    }
+
+    /// Begins when the owner sees that the topic is another one of the same name.
+    pub(super) fn remade(now: MonoMs) -> Handover {
+        Handover::of("remade", now)
+    }
+
+    fn of(kind: &'static str, now: MonoMs) -> Handover {
         let span = tracing::info_span!(
             "handover",
             kind,

@@ -9,6 +9,8 @@ mod handover;
 mod owner;
 mod partition;
 mod rebalance;
+mod remade;
+pub(crate) mod replay;
 mod side;
 mod watchdog;
 mod worker;
@@ -17,8 +19,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use k2p_core::cache::CacheConfig;
-use k2p_core::ownership::{Identity, Machine};
+use k2p_core::ownership::{Identity, Machine, Tp};
+use k2p_pipelines::state::EventConfig;
+use k2p_pipelines::template::TemplateSet;
 use k2p_runtime::kafka::{KafkaConfig, KafkaLog};
 use k2p_runtime::shutdown::Shutdown;
 use rdkafka::consumer::Consumer;
@@ -28,7 +33,7 @@ use crate::live::{LivePartitions, Policy};
 use crate::metrics::ServerMetrics;
 use context::{GroupConsumer, GroupContext};
 use ffi::CommitQueue;
-use owner::Owner;
+use owner::{Owned, Owner};
 use side::Side;
 use watchdog::Heartbeat;
 use worker::WorkerFactory;
@@ -36,9 +41,15 @@ use worker::WorkerFactory;
 /// The consumer is polled this often at least: callbacks, answers and ticks wait no
 /// longer than that.
 const POLL: Duration = Duration::from_millis(20);
+pub use replay::SnapshotPace;
+pub use replay::logs::LogSink;
+pub(crate) use replay::snapshots::RESULTS as SNAPSHOT_RESULTS;
+
 /// An orderly leave takes 150-300 ms (kafka.md); past this the process ends anyway and
 /// its successors wait out the lease.
 const LEAVE: Duration = Duration::from_secs(5);
+/// How long leaving waits for the snapshots of replayed partitions.
+const SNAPSHOTS: Duration = Duration::from_secs(2);
 
 /// A topic to consume.
 #[derive(Debug, Clone)]
@@ -49,10 +60,32 @@ pub struct Topic {
     pub policy: Policy,
     /// Labels, staleness and limits of its origins.
     pub cache: CacheConfig,
+    /// What its records are.
+    pub kind: TopicKind,
+}
+
+/// What a topic's records are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TopicKind {
+    /// Dumps: only the newest of an origin counts.
+    #[default]
+    Metrics,
+    /// Events: replayed.
+    Events,
+}
+
+impl TopicKind {
+    /// As it is configured.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TopicKind::Metrics => "metrics",
+            TopicKind::Events => "events",
+        }
+    }
 }
 
 /// What consuming needs to know.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Config {
     /// Brokers, group and properties.
     pub kafka: KafkaConfig,
@@ -66,6 +99,23 @@ pub struct Config {
     pub identity: Identity,
     /// Where refused records are copied.
     pub deadletter: Option<Arc<str>>,
+    /// What replayed topics need.
+    pub replay: ReplayConfig,
+}
+
+/// What replayed topics need; unused where there is none.
+#[derive(Clone)]
+pub struct ReplayConfig {
+    /// The state topic.
+    pub state: Arc<str>,
+    /// How often snapshots are written.
+    pub pace: SnapshotPace,
+    /// The templates; replaced when they are read again.
+    pub templates: Arc<ArcSwap<TemplateSet>>,
+    /// Of each topic of events.
+    pub events: Vec<Arc<EventConfig>>,
+    /// The log store; `None`: no logs are kept.
+    pub logs: Option<LogSink>,
 }
 
 /// Why consuming cannot start or cannot go on.
@@ -133,13 +183,14 @@ pub fn start(
     let (offsets, markers) = (config.kafka.watch_config(), config.kafka.side_config());
     let side =
         Side::start(&offsets, &markers, &names, config.rewind, events, &switches.end).map_err(ConsumeError::Client)?;
+    let replays = replay::start(config, metrics, events, &switches.end).map_err(ConsumeError::Client)?;
     let owner = Owner {
         machine: Machine::new(config.ownership.clone(), config.identity.clone()),
         parts: Default::default(),
         retired: Default::default(),
         live: live.clone(),
         metrics: metrics.clone(),
-        workers: WorkerFactory::new(config, metrics, events).map_err(ConsumeError::Client)?,
+        workers: WorkerFactory::new(config, metrics, events, replays).map_err(ConsumeError::Client)?,
         side,
         commits: None,
         ends_asked: Default::default(),
@@ -174,6 +225,7 @@ pub fn start(
 /// The consumer thread: polls, steps, and in the end leaves the group in order.
 fn poll(consumer: &Arc<GroupConsumer>, switches: &Switches, heartbeat: &Heartbeat) -> Result<(), ConsumeError> {
     let mut leaving: Option<Instant> = None;
+    let mut writing: Option<Instant> = None;
     loop {
         match consumer.poll(POLL) {
             Some(Ok(_)) => tracing::error!("a record came outside of its partition's queue and is lost to this bridge"),
@@ -193,8 +245,15 @@ fn poll(consumer: &Arc<GroupConsumer>, switches: &Switches, heartbeat: &Heartbea
         drop(owner);
         match leaving {
             None if switches.leave.is_triggered() || switches.end.is_triggered() => {
-                consumer.unsubscribe();
-                leaving = Some(Instant::now());
+                // While everything is still shown: no hole, and little to replay.
+                let since = *writing.get_or_insert_with(|| {
+                    consumer.context().owner().parts.values().for_each(Owned::want_snapshot);
+                    Instant::now()
+                });
+                if consumer.context().owner().all_settled() || since.elapsed() > SNAPSHOTS {
+                    consumer.unsubscribe();
+                    leaving = Some(Instant::now());
+                }
             }
             Some(since) if idle || since.elapsed() > LEAVE => {
                 consumer.context().owner().live.set_joined(false);
@@ -205,6 +264,14 @@ fn poll(consumer: &Arc<GroupConsumer>, switches: &Switches, heartbeat: &Heartbea
             _ => {}
         }
     }
+}
+
+/// `kafka2prom topics accept-loss`: writes the record; what was done, in a sentence.
+///
+/// # Errors
+/// When nothing is missing, or Kafka does not answer: for a person.
+pub fn accept_loss(kafka: &KafkaConfig, state: &str, topic: &str, partition: i32) -> Result<String, String> {
+    replay::begin::accept(kafka, &Arc::from(state), &Tp::new(topic, partition))
 }
 
 /// Takes the handles apart in the order that lets the client close: workers, side
@@ -221,6 +288,7 @@ fn close(consumer: Arc<GroupConsumer>) {
     for worker in retired.into_values() {
         worker.join();
     }
+    owner.workers.join();
     owner.side.join();
     let commits = owner.commits.take();
     drop(owner);

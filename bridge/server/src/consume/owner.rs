@@ -14,9 +14,10 @@ use rdkafka::statistics::Statistics;
 use super::context::{GroupConsumer, GroupContext};
 use super::ffi::{self, CommitAnswer, CommitQueue};
 use super::handover::Handover;
+use super::remade;
 use super::side::{Side, SideAnswer};
 use super::worker::{WorkerFactory, WorkerHandle};
-use crate::live::{LivePartition, LivePartitions, PartitionState};
+use crate::live::{LivePartition, LivePartitions};
 use crate::metrics::ServerMetrics;
 
 /// One partition that the group gave to this bridge.
@@ -25,6 +26,18 @@ pub(super) struct Owned {
     pub(super) lease: Arc<AtomicI64>,
     pub(super) worker: WorkerHandle,
     pub(super) handover: Handover,
+    /// Of the topic that its worker reads; empty if unknown.
+    pub(super) topic_id: Arc<str>,
+}
+
+impl Owned {
+    /// A replayed partition that can be scraped, or could be a moment ago, is to write a
+    /// snapshot before it goes.
+    pub(super) fn want_snapshot(&self) {
+        if self.live.replay.is_replayed() && self.live.state() == State::Live {
+            self.worker.snapshot_soon();
+        }
+    }
 }
 
 /// See the module's documentation.
@@ -53,9 +66,10 @@ pub(super) struct Owner {
 
 impl Owner {
     /// Everything that is due between two polls of the consumer.
-    pub(super) fn step(&mut self, consumer: &GroupConsumer) {
+    pub(super) fn step(&mut self, consumer: &Arc<GroupConsumer>) {
         self.take_answers(consumer, Duration::ZERO);
         self.take_side_answers();
+        remade::look(self, consumer);
         self.report_progress(consumer);
         let generation = ffi::generation(consumer);
         self.handle(Event::Tick { generation });
@@ -111,7 +125,13 @@ impl Owner {
     }
 
     fn commit(&mut self, commit: &Commit) -> Vec<Action> {
-        let list = ffi::commit_list(commit);
+        let mut commit = commit.clone();
+        for entry in &mut commit.entries {
+            if let Some(part) = self.parts.get(&entry.tp) {
+                entry.marker.snapshot = part.live.replay.snapshot().as_str().into();
+            }
+        }
+        let list = ffi::commit_list(&commit);
         let sent = match &self.commits {
             Some(queue) => queue.send(&list, commit.seq),
             None => Err(RDKafkaErrorCode::NoOffset),
@@ -149,7 +169,7 @@ impl Owner {
     fn take_side_answers(&mut self) {
         while let Some(answer) = self.side.next_answer() {
             match answer {
-                SideAnswer::End { tp, asked, end } => {
+                SideAnswer::End { tp, asked, end, topic_id } => {
                     if self.ends_asked.get(&tp) != Some(&asked) {
                         continue;
                     }
@@ -158,7 +178,7 @@ impl Owner {
                         if let Some(part) = self.parts.get(&tp) {
                             part.live.log_end.fetch_max(end, Ordering::Relaxed);
                         }
-                        self.handle(Event::EndRead { tp, end });
+                        self.handle(Event::EndRead { tp, end, topic_id });
                     }
                 }
                 SideAnswer::Markers { at, markers } => self.markers(at, markers),
@@ -199,11 +219,25 @@ impl Owner {
             self.metrics.fences.with_label_values(&["lease_lapsed"]).inc();
         }
         tracing::debug!(topic = %tp.topic, partition = tp.partition, from = from.as_str(), to = to.as_str(), "partition state");
+        if (from, to) == (State::Lost, State::Gone) {
+            self.let_go(tp);
+            return;
+        }
         let Some(part) = self.parts.get_mut(tp) else { return };
-        part.live.set_state(shown(to));
+        part.live.set_state(to);
         part.live.wait_until.store(self.machine.wait_until(tp).unwrap_or(0), Ordering::Relaxed);
         part.worker.set_live(to == State::Live);
         part.handover.step(tp, from, to, now, &self.metrics);
+    }
+
+    /// Takes a partition out of the table and ends its worker.
+    pub(super) fn let_go(&mut self, tp: &Tp) {
+        if let Some(part) = self.parts.remove(tp) {
+            part.worker.stop();
+            self.live.remove(&tp.topic, tp.partition);
+            self.retired.insert(tp.clone(), part.worker);
+        }
+        self.ends_asked.remove(tp);
     }
 
     /// Statistics tell how full each partition's queue is.
@@ -216,22 +250,20 @@ impl Owner {
         }
     }
 
-    /// True when nothing is owned and every worker has ended.
+    /// True when no worker of these has still to write the snapshot that it was asked for.
+    pub(super) fn is_settled(&self, tps: &[Tp]) -> bool {
+        tps.iter().filter_map(|tp| self.parts.get(tp)).all(|part| part.worker.is_settled())
+    }
+
+    /// [`Owner::is_settled`] of all.
+    pub(super) fn all_settled(&self) -> bool {
+        self.parts.values().all(|part| part.worker.is_settled())
+    }
+
+    /// True when nothing is owned and every worker has ended but those of partitions that
+    /// are lost and still shown.
     pub(super) fn is_idle(&mut self) -> bool {
         self.retired.retain(|_, worker| !worker.is_finished());
-        self.parts.is_empty() && self.retired.is_empty()
-    }
-}
-
-/// The protocol's state as metrics and pages name it.
-fn shown(state: State) -> PartitionState {
-    match state {
-        State::Assigned => PartitionState::Assigned,
-        State::Waiting => PartitionState::Waiting,
-        State::CatchingUp => PartitionState::CatchingUp,
-        State::Live => PartitionState::Live,
-        State::Fenced => PartitionState::Fenced,
-        State::Draining => PartitionState::Draining,
-        State::Gone => PartitionState::Gone,
+        self.parts.keys().all(|tp| self.machine.state(tp) == State::Lost) && self.retired.is_empty()
     }
 }

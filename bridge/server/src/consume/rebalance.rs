@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use k2p_core::model::MonoMs;
-use k2p_core::ownership::{Assignment, Event, Found, Tp};
+use k2p_core::ownership::{Assignment, Event, Found, State, Tp};
 use k2p_runtime::clock::mono_ms;
 use rdkafka::consumer::{Consumer, RebalanceProtocol};
 use rdkafka::topic_partition_list::TopicPartitionList;
@@ -39,9 +39,9 @@ pub(super) fn assign(owner: &mut Owner, consumer: &Arc<GroupConsumer>, list: &To
     let mut offsets = TopicPartitionList::with_capacity(tps.len());
     let mut arrived = mono_ms();
     if !tps.is_empty() {
-        // How many partitions there are is read after the assignment, like the markers of
-        // all of them: rule 10 judges a partition without a marker by its neighbours.
-        owner.side.refresh_counts(&owner.topics);
+        // What the topics are is read after the assignment, like the markers of all
+        // partitions: rule 10 judges one without a marker by its neighbours.
+        owner.side.refresh(&owner.topics);
         let all = read_markers(consumer, &owner.side.all_partitions(), &tps);
         // The wait counts from the answer's arrival, never from the request (rule 3).
         arrived = mono_ms();
@@ -51,7 +51,10 @@ pub(super) fn assign(owner: &mut Owner, consumer: &Arc<GroupConsumer>, list: &To
             .iter()
             .map(|tp| (tp.clone(), all.get(tp).cloned().flatten().unwrap_or_else(Found::unreadable)))
             .collect();
-        let starts = owner.side.start_offsets(&markers);
+        let (replayed, by_marker): (Vec<_>, Vec<_>) =
+            markers.iter().cloned().partition(|(tp, _)| owner.workers.is_replayed(&tp.topic));
+        let mut starts = owner.side.start_offsets(&by_marker);
+        starts.extend(replayed.into_iter().map(|(tp, _)| (tp, Start::Later)));
         for (tp, found) in markers {
             let start = starts.get(&tp).copied().unwrap_or(Start::Beginning);
             if let Some(assignment) = take(owner, consumer, &tp, found, start, arrived) {
@@ -111,16 +114,19 @@ fn take(
     });
     let first = start.position();
     live.position.store(first, Ordering::SeqCst);
+    // Lost before, and still shown: that ends now.
+    owner.let_go(tp);
     let predecessor = owner.retired.remove(tp);
-    let worker = owner.workers.spawn(tp, live.clone(), queue, first, predecessor);
+    let worker = owner.workers.spawn(tp, live.clone(), queue, first, &found, predecessor);
     let handover = Handover::begin(&found, now);
-    owner.parts.insert(tp.clone(), Owned { live, lease, worker, handover });
+    let topic_id = owner.side.topic_id(&tp.topic);
+    owner.parts.insert(tp.clone(), Owned { live, lease, worker, handover, topic_id: topic_id.clone() });
     Some(Assignment {
         tp: tp.clone(),
         found,
         start: first,
         partitions: owner.side.partition_count(&tp.topic),
-        topic_id: "".into(),
+        topic_id,
     })
 }
 
@@ -130,9 +136,11 @@ pub(super) fn revoke(owner: &mut Owner, consumer: &Arc<GroupConsumer>, list: &To
     let lost = consumer.assignment_lost();
     let tps: Vec<Tp> = partitions(list).into_iter().filter(|tp| owner.parts.contains_key(tp)).collect();
     // First dark, then the position: nothing exposed can be newer than what is released.
-    for tp in &tps {
+    // What is lost releases nothing, and stays as it is until its lease lapses.
+    for tp in tps.iter().filter(|_| !lost) {
         if let Some(part) = owner.parts.get(tp) {
             part.live.set_live(false);
+            part.want_snapshot();
         }
     }
     owner.report_progress(consumer);
@@ -145,16 +153,16 @@ pub(super) fn revoke(owner: &mut Owner, consumer: &Arc<GroupConsumer>, list: &To
         owner.live.set_joined(false);
     } else {
         await_release(owner, consumer, begun);
+        while !owner.is_settled(&tps) && begun.elapsed() < RELEASE {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
     let mut gone = TopicPartitionList::with_capacity(tps.len());
     for tp in &tps {
         gone.add_partition(&tp.topic, tp.partition);
-        if let Some(part) = owner.parts.remove(tp) {
-            part.worker.stop();
-            owner.live.remove(&tp.topic, tp.partition);
-            owner.retired.insert(tp.clone(), part.worker);
+        if owner.machine.state(tp) != State::Lost {
+            owner.let_go(tp);
         }
-        owner.ends_asked.remove(tp);
     }
     let done = match consumer.rebalance_protocol() {
         RebalanceProtocol::Eager => consumer.unassign(),

@@ -3,7 +3,7 @@
 //! a long-poll fetch), and a client of the same group that never subscribes for the
 //! markers of all partitions (kafka.md).
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -38,6 +38,8 @@ pub(super) enum SideAnswer {
         /// Of which question.
         asked: u64,
         end: Option<i64>,
+        /// Of its topic, read after the end.
+        topic_id: Arc<str>,
     },
     /// All markers of the group.
     Markers {
@@ -54,6 +56,8 @@ pub(super) enum Start {
     At(i64),
     /// At the oldest record there is.
     Beginning,
+    /// Where the worker seeks to once it knows: of a replayed topic.
+    Later,
 }
 
 impl Start {
@@ -61,6 +65,7 @@ impl Start {
         match self {
             Start::At(offset) => Offset::Offset(offset),
             Start::Beginning => Offset::Beginning,
+            Start::Later => Offset::End,
         }
     }
 
@@ -69,19 +74,30 @@ impl Start {
         match self {
             Start::At(offset) => offset,
             Start::Beginning => 0,
+            // Below any barrier.
+            Start::Later => -1,
         }
     }
 }
 
-/// How many partitions each topic has, as last seen.
-type Counts = Arc<Mutex<BTreeMap<Arc<str>, i32>>>;
+/// A topic as last seen.
+#[derive(Debug, Clone, Default)]
+struct Known {
+    partitions: i32,
+    /// Tells it from others of the same name; empty if the brokers tell none.
+    id: Arc<str>,
+    /// The id before: a broker that is behind may name it once more.
+    former: Arc<str>,
+}
+
+type Topics = Arc<Mutex<BTreeMap<Arc<str>, Known>>>;
 
 /// Handle to the side threads.
 pub(super) struct Side {
     client: Arc<Client>,
     ends: Sender<(Tp, u64)>,
     answers: Receiver<SideAnswer>,
-    counts: Counts,
+    topics: Topics,
     rewind: Duration,
     threads: Vec<JoinHandle<()>>,
 }
@@ -103,18 +119,17 @@ impl Side {
         let watcher: Client = markers.create_with_context(PlainContext(events.clone()))?;
         let (ends, wanted) = bounded(MAX_END_REQUESTS);
         let (tx, answers) = unbounded();
-        let counts = Counts::default();
+        let known = Topics::default();
         let mut threads = Vec::new();
         threads.push(spawn("k2p-ends", {
-            let (client, tx, shutdown) = (client.clone(), tx.clone(), shutdown.clone());
-            move || read_ends(&client, &wanted, &tx, &shutdown)
+            let (client, known, tx, shutdown) = (client.clone(), known.clone(), tx.clone(), shutdown.clone());
+            move || read_ends(&client, &known, &wanted, &tx, &shutdown)
         }));
         threads.push(spawn("k2p-watch", {
-            let (client, counts, topics, shutdown) =
-                (client.clone(), counts.clone(), topics.to_vec(), shutdown.clone());
-            move || watch_markers(&client, &watcher, &topics, &counts, &tx, &shutdown)
+            let (client, known, topics, shutdown) = (client.clone(), known.clone(), topics.to_vec(), shutdown.clone());
+            move || watch_markers(&client, &watcher, &topics, &known, &tx, &shutdown)
         }));
-        Ok(Side { client, ends, answers, counts, rewind, threads })
+        Ok(Side { client, ends, answers, topics: known, rewind, threads })
     }
 
     /// Asks for the end of a partition; the answer comes by [`Side::next_answer`].
@@ -130,36 +145,43 @@ impl Side {
 
     /// All partition counts as last seen.
     pub(super) fn partition_counts(&self) -> BTreeMap<Arc<str>, i32> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.topics).iter().map(|(topic, known)| (topic.clone(), known.partitions)).collect()
     }
 
-    /// Asks the cluster how many partitions the topics have; what it does not answer
-    /// stays as last seen.
-    pub(super) fn refresh_counts(&self, topics: &[Arc<str>]) {
-        refresh(&self.client, topics, &self.counts);
+    /// Asks the cluster about the topics; what it does not answer stays as last seen.
+    pub(super) fn refresh(&self, topics: &[Arc<str>]) {
+        refresh(&self.client, topics, &self.topics);
+    }
+
+    /// The id of a topic, as last seen. Empty: unknown.
+    pub(super) fn topic_id(&self, topic: &Arc<str>) -> Arc<str> {
+        id(&self.topics, topic)
     }
 
     /// How many partitions a topic has, as last seen. 0: unknown.
     pub(super) fn partition_count(&self, topic: &Arc<str>) -> i32 {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).get(topic).copied().unwrap_or(0)
+        lock(&self.topics).get(topic).map_or(0, |known| known.partitions)
     }
 
     /// Every known partition, as a list to ask about.
     pub(super) fn all_partitions(&self) -> TopicPartitionList {
-        all_partitions(&self.counts)
+        all_partitions(&self.topics)
     }
 
-    /// Rule 7: at the marker's low-water offset; without one, at what is `rewind` old.
+    /// Rule 7: at the marker's low-water offset; without one of this very topic, at what
+    /// is `rewind` old.
     pub(super) fn start_offsets(&self, markers: &[(Tp, Found)]) -> BTreeMap<Tp, Start> {
         let mut starts = BTreeMap::new();
         let mut by_time = TopicPartitionList::new();
         let from = unix_ms() - i64::try_from(self.rewind.as_millis()).unwrap_or(i64::MAX);
         for (tp, found) in markers {
-            match found.marker().map(|m| m.low_water) {
-                Some(low) if low >= 0 => {
-                    starts.insert(tp.clone(), Start::At(low));
+            let now = self.topic_id(&tp.topic);
+            let same = |then: &Arc<str>| then.is_empty() || now.is_empty() || *then == now;
+            match found.marker().filter(|m| m.low_water >= 0 && same(&m.topic_id)) {
+                Some(marker) => {
+                    starts.insert(tp.clone(), Start::At(marker.low_water));
                 }
-                _ => {
+                None => {
                     // A timestamp travels in the offset field of this request.
                     let _ = by_time.add_partition_offset(&tp.topic, tp.partition, Offset::Offset(from.max(0)));
                 }
@@ -212,14 +234,26 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
 }
 
 /// Answers end requests, all that are waiting in one call.
-fn read_ends(client: &Client, wanted: &Receiver<(Tp, u64)>, answers: &Sender<SideAnswer>, shutdown: &Shutdown) {
+fn read_ends(
+    client: &Client,
+    known: &Topics,
+    wanted: &Receiver<(Tp, u64)>,
+    answers: &Sender<SideAnswer>,
+    shutdown: &Shutdown,
+) {
     while !shutdown.is_triggered() {
         let Ok(first) = wanted.recv_timeout(Duration::from_millis(100)) else { continue };
         let (batch, numbers): (Vec<Tp>, Vec<u64>) = std::iter::once(first).chain(wanted.try_iter()).unzip();
         let mut failed = false;
-        for ((tp, end), asked) in ends(client, &batch).into_iter().zip(numbers) {
+        let ends = ends(client, &batch);
+        // The ids last: an id that is still the same then says whose the ends are.
+        let mut topics: Vec<Arc<str>> = batch.into_iter().map(|tp| tp.topic).collect();
+        topics.dedup();
+        let told = refresh(client, &topics, known);
+        for ((tp, end), asked) in ends.into_iter().zip(numbers) {
+            let (end, topic_id) = (end.filter(|_| told), id(known, &tp.topic));
             failed |= end.is_none();
-            if answers.send(SideAnswer::End { tp, asked, end }).is_err() {
+            if answers.send(SideAnswer::End { tp, asked, end, topic_id }).is_err() {
                 return;
             }
         }
@@ -259,18 +293,18 @@ fn watch_markers(
     side: &Client,
     watcher: &Client,
     topics: &[Arc<str>],
-    counts: &Counts,
+    known: &Topics,
     answers: &Sender<SideAnswer>,
     shutdown: &Shutdown,
 ) {
     let mut looks = 0_u32;
     loop {
-        let known = counts.lock().unwrap_or_else(PoisonError::into_inner).len();
-        if looks.is_multiple_of(REFRESH_EVERY) || known < topics.len() {
-            refresh(side, topics, counts);
+        let seen = lock(known).len();
+        if looks.is_multiple_of(REFRESH_EVERY) || seen < topics.len() {
+            refresh(side, topics, known);
         }
         looks = looks.wrapping_add(1);
-        let list = all_partitions(counts);
+        let list = all_partitions(known);
         if list.count() > 0 {
             match ffi::committed(watcher, &list, TIMEOUT) {
                 Ok(read) => {
@@ -291,28 +325,77 @@ fn watch_markers(
     }
 }
 
-fn all_partitions(counts: &Counts) -> TopicPartitionList {
+fn all_partitions(known: &Topics) -> TopicPartitionList {
     let mut list = TopicPartitionList::new();
-    for (topic, count) in counts.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-        for partition in 0..*count {
+    for (topic, known) in lock(known).iter() {
+        for partition in 0..known.partitions {
             list.add_partition(topic, partition);
         }
     }
     list
 }
 
-fn refresh(client: &Client, topics: &[Arc<str>], counts: &Counts) {
-    for topic in topics {
-        match client.fetch_metadata(Some(topic), TIMEOUT) {
-            Ok(metadata) => {
-                let found = metadata.topics().iter().find(|t| *t.name() == **topic);
-                let count = found.filter(|t| t.error().is_none()).map_or(0, |t| t.partitions().len());
-                if count > 0 {
-                    let count = i32::try_from(count).unwrap_or(i32::MAX);
-                    counts.lock().unwrap_or_else(PoisonError::into_inner).insert(topic.clone(), count);
+fn lock(known: &Topics) -> MutexGuard<'_, BTreeMap<Arc<str>, Known>> {
+    known.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn id(known: &Topics, topic: &Arc<str>) -> Arc<str> {
+    lock(known).get(topic).map(|known| known.id.clone()).unwrap_or_default()
+}
+
+/// True if the cluster answered.
+fn refresh(client: &Client, topics: &[Arc<str>], known: &Topics) -> bool {
+    match ffi::describe_topics(client, topics, TIMEOUT) {
+        Ok(found) => {
+            let mut known = lock(known);
+            for (topic, described) in topics.iter().zip(found) {
+                if let Some(described) = described.filter(|d| d.partitions > 0) {
+                    known.entry(topic.clone()).or_default().see(described);
                 }
             }
-            Err(error) => tracing::debug!(%error, %topic, "metadata could not be refreshed"),
+            true
+        }
+        Err(error) => {
+            tracing::debug!(%error, "the topics could not be described");
+            false
+        }
+    }
+}
+
+impl Known {
+    fn see(&mut self, now: ffi::Described) {
+        if !now.id.is_empty() && now.id == self.former {
+            return;
+        }
+        self.partitions = now.partitions;
+        if self.id != now.id && !now.id.is_empty() {
+            self.former = std::mem::replace(&mut self.id, now.id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_that_was_replaced_is_not_believed_again() {
+        let mut known = Known::default();
+        let seen = |known: &mut Known, id: &str, partitions| {
+            known.see(ffi::Described { id: id.into(), partitions });
+            (known.id.to_string(), known.partitions)
+        };
+        let steps = [
+            (("", 2), ("", 2)),
+            (("a", 3), ("a", 3)),
+            (("", 4), ("a", 4)),
+            (("b", 1), ("b", 1)),
+            (("a", 4), ("b", 1)),
+            (("b", 2), ("b", 2)),
+            (("c", 5), ("c", 5)),
+        ];
+        for ((id, partitions), (wanted, count)) in steps {
+            assert_eq!(seen(&mut known, id, partitions), (wanted.to_owned(), count), "{id:?}");
         }
     }
 }

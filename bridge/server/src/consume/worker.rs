@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, Ordering};
 use std::thread::JoinHandle;
 
 use k2p_core::cache::CacheConfig;
-use k2p_core::ownership::{Progress, Tp};
+use k2p_core::ownership::{Found, Progress, Tp};
 use k2p_runtime::kafka::KafkaLog;
 use rdkafka::error::KafkaError;
 
@@ -16,6 +16,7 @@ use super::counters::Counters;
 use super::deadletter::DeadLetter;
 use super::ffi::PartitionQueue;
 use super::partition::Partition;
+use super::replay::Replays;
 use crate::live::LivePartition;
 use crate::metrics::ServerMetrics;
 
@@ -29,6 +30,8 @@ pub(super) struct Shared {
     /// Stored by the worker only, after the view that holds it was published.
     pub(super) position: AtomicI64,
     pub(super) low_water: AtomicI64,
+    /// Of a replayed partition: it is about to be let go. Cleared when that is done.
+    pub(super) snapshot_wanted: AtomicBool,
 }
 
 /// The poll thread's handle of a worker.
@@ -55,6 +58,17 @@ impl WorkerHandle {
         self.shared.live.store(live, Ordering::SeqCst);
     }
 
+    /// The partition is about to be let go: a replayed one writes a snapshot if that spares
+    /// its successor much.
+    pub(super) fn snapshot_soon(&self) {
+        self.shared.snapshot_wanted.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether what [`WorkerHandle::snapshot_soon`] asked for is done.
+    pub(super) fn is_settled(&self) -> bool {
+        !self.shared.snapshot_wanted.load(Ordering::SeqCst)
+    }
+
     /// Tells it to end, without waiting.
     pub(super) fn stop(&self) {
         self.shared.stop.store(true, Ordering::SeqCst);
@@ -78,6 +92,7 @@ pub(super) struct WorkerFactory {
     metrics: ServerMetrics,
     deadletter: Option<Arc<DeadLetter>>,
     queue_capacity: u64,
+    replays: Replays,
 }
 
 impl WorkerFactory {
@@ -87,6 +102,7 @@ impl WorkerFactory {
         config: &Config,
         metrics: &ServerMetrics,
         log: &Arc<KafkaLog>,
+        replays: Replays,
     ) -> Result<WorkerFactory, KafkaError> {
         let deadletter = match &config.deadletter {
             Some(topic) => Some(Arc::new(DeadLetter::new(topic, &config.kafka, metrics, log)?)),
@@ -97,7 +113,18 @@ impl WorkerFactory {
             metrics: metrics.clone(),
             deadletter,
             queue_capacity: queue_capacity(&config.kafka),
+            replays,
         })
+    }
+
+    /// Whether a topic is replayed and not cached.
+    pub(super) fn is_replayed(&self, topic: &str) -> bool {
+        self.replays.has(topic)
+    }
+
+    /// Waits for what the workers shared, once they have ended.
+    pub(super) fn join(&mut self) {
+        self.replays.join();
     }
 
     /// The bound of one partition's queue, in bytes.
@@ -113,6 +140,7 @@ impl WorkerFactory {
         live: Arc<LivePartition>,
         queue: PartitionQueue<GroupContext>,
         first: i64,
+        found: &Found,
         predecessor: Option<WorkerHandle>,
     ) -> WorkerHandle {
         let shared = Arc::new(Shared {
@@ -121,7 +149,9 @@ impl WorkerFactory {
             partitions: AtomicI32::new(0),
             position: AtomicI64::new(first),
             low_water: AtomicI64::new(first),
+            snapshot_wanted: AtomicBool::new(false),
         });
+        let replay = self.replays.of(tp, found, &live, &shared, &self.deadletter, &self.metrics);
         let cache = self.caches.get(&tp.topic).cloned().unwrap_or_default();
         let counters = Counters::new(&tp.topic, &self.metrics);
         let (state, deadletter) = (shared.clone(), self.deadletter.clone());
@@ -131,7 +161,10 @@ impl WorkerFactory {
                 if let Some(predecessor) = predecessor {
                     predecessor.join();
                 }
-                Partition::new(live, state, cache, counters, deadletter).run(&queue);
+                match replay {
+                    Some(replay) => replay.run(&queue),
+                    None => Partition::new(live, state, cache, counters, deadletter).run(&queue),
+                }
             })
             .expect("the system refuses a thread: this bridge cannot own a partition");
         WorkerHandle { shared, thread }

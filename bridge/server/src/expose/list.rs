@@ -3,11 +3,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k2p_core::model::{MonoMs, UnixMs};
+use k2p_core::ownership::State;
 use k2p_core::view::Origin;
 use serde::{Deserialize, Serialize};
 
 use super::Exposer;
-use crate::live::{Exposed, GroupMap, LivePartition, Marker, PartitionState};
+use crate::live::{Exposed, GroupMap, LivePartition, Marker};
 
 /// One origin as JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -105,7 +106,7 @@ pub(super) struct PartitionInfo {
 /// What this bridge knows of a partition that it was assigned.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Here {
-    pub(super) state: PartitionState,
+    pub(super) state: State,
     /// A scrape sees it now.
     pub(super) exposed: bool,
     pub(super) position: i64,

@@ -7,8 +7,10 @@
 mod admin;
 mod api;
 mod deadline;
+mod events;
 mod explain;
 mod forward;
+mod jobs;
 mod list;
 mod manage;
 mod origin;
@@ -19,6 +21,7 @@ mod peers;
 mod render;
 mod respond;
 mod route;
+mod runs;
 mod scrape;
 mod sd;
 
@@ -29,21 +32,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
+use hyper::body::Body;
 use hyper::header::{ALLOW, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 use k2p_core::merge::Conflicts;
 use k2p_core::model::UnixMs;
+use k2p_logs::mask::Maskers;
 use k2p_runtime::http::client::HttpClient;
-use k2p_runtime::http::{BoxBody, BoxFuture, Query, security_headers};
+use k2p_runtime::http::{BoxBody, BoxError, BoxFuture, Query, security_headers};
 use prometheus::Registry;
 use tokio::sync::Semaphore;
 
 use crate::live::LivePartitions;
 use crate::metrics::{Clocks, ServerMetrics};
 use deadline::Deadline;
+pub use events::EventSink;
+pub use jobs::JobLogs;
 use peers::Peers;
 use route::{Route, RouteError};
+
+/// Requests with events that are read and produced at the same time: each holds a body.
+const MAX_POSTS: usize = 16;
 
 /// How a request for a partition that is elsewhere reaches it (`web.route`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -60,10 +71,19 @@ pub enum RouteMode {
 pub struct TopicInfo {
     /// The topic.
     pub name: String,
+    /// `metrics` or `events`.
+    pub kind: &'static str,
     /// After which silence an origin is removed, as configured (`auto`, `90s`).
     pub staleness: String,
     /// The limits in force, by name: what `limits` of the configuration holds.
     pub limits: Vec<(String, u64)>,
+}
+
+impl TopicInfo {
+    /// Whether its partitions are replayed: their origins are no dumps.
+    pub fn is_replayed(&self) -> bool {
+        self.kind != "metrics"
+    }
 }
 
 /// The configuration of the HTTP side.
@@ -164,6 +184,12 @@ pub struct State {
     pub client: HttpClient,
     /// See [`Hooks`].
     pub hooks: Hooks,
+    /// What is masked before it is shown.
+    pub maskers: Arc<Maskers>,
+    /// The logs of jobs; `None`: no store is configured.
+    pub logs: Option<JobLogs>,
+    /// Where posted events go; `None`: no topic of events is consumed.
+    pub events: Option<EventSink>,
 }
 
 /// Answers requests. Cheap to share: everything in it is.
@@ -173,6 +199,8 @@ pub struct Exposer {
     peers: Peers,
     scrapes: Arc<Semaphore>,
     rendering: Arc<Semaphore>,
+    /// Posts whose body is held.
+    posts: Semaphore,
     /// What the origins disagreed on, as of the last whole scrape.
     conflicts: ArcSwap<Conflicts>,
 }
@@ -199,6 +227,7 @@ impl Exposer {
         Arc::new(Exposer {
             scrapes: Arc::new(Semaphore::new(config.max_scrapes)),
             rendering: Arc::new(Semaphore::new(config.max_rendering)),
+            posts: Semaphore::new(MAX_POSTS),
             conflicts: ArcSwap::default(),
             peers,
             config,
@@ -206,11 +235,16 @@ impl Exposer {
         })
     }
 
-    /// Answers one request; its body is not read, no route here has one.
-    pub async fn handle<B>(self: Arc<Self>, request: Request<B>) -> Response<BoxBody> {
-        let (parts, _body) = request.into_parts();
+    /// Answers one request; its body is read only where events are posted.
+    pub async fn handle<B>(self: Arc<Self>, request: Request<B>) -> Response<BoxBody>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
+        let (parts, body) = request.into_parts();
         let head = parts.method == hyper::Method::HEAD;
-        let mut response = self.answer(&parts).await;
+        let posted = Route::find(parts.uri.path()) == Ok(Route::PostEvents) && parts.method == hyper::Method::POST;
+        let mut response = if posted { events::answer(&self, &parts, body).await } else { self.answer(&parts).await };
         security_headers(response.headers_mut());
         if head {
             *response.body_mut() = k2p_runtime::http::empty();
@@ -258,6 +292,15 @@ impl Exposer {
             Route::Ready => manage::ready(self),
             Route::Reload => manage::reload(self, parts).await,
             Route::Drain => manage::drain(self, parts).await,
+            Route::Runs => runs::runs(self, parts, &query).await,
+            Route::Run(id) => runs::run(self, parts, &query, &id).await,
+            Route::Pipelines => runs::pipelines(self, parts).await,
+            Route::InternalRuns(what) => runs::internal(self, parts, &query, what),
+            Route::RunsPage => page::runs::runs(self, parts, &query).await,
+            Route::RunPage(id) => page::runs::run(self, parts, &query, &id).await,
+            Route::PipelinesPage => page::runs::pipelines(self, parts).await,
+            Route::Jobs(job) => jobs::answer(self, &query, job).await,
+            Route::PostEvents => not_allowed(&Route::PostEvents),
             Route::Page => page::answer(self, &query),
             Route::Style => page::style(),
             Route::Script => page::script(),

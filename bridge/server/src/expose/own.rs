@@ -23,7 +23,9 @@ pub(super) fn dump(exposer: &Exposer, views: &[Arc<PartitionView>]) -> Arc<Store
     if let Err(error) = TextEncoder::new().encode_utf8(&exposer.state.registry.gather(), &mut text) {
         tracing::error!(%error, "own metrics could not be written");
     }
-    push_origins(&mut text, views);
+    let replayed = |topic: &str| exposer.config.topics.iter().any(|t| t.is_replayed() && t.name == topic);
+    let dumps: Vec<_> = views.iter().filter(|v| !replayed(&v.topic)).cloned().collect();
+    push_origins(&mut text, &dumps);
     let none = Labels::default();
     // Our own text needs no limits: many origins must not cost all own metrics.
     let options = ParseOptions { max_label_name: usize::MAX, max_label_value: usize::MAX, max_series: usize::MAX };

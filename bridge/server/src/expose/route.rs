@@ -1,6 +1,9 @@
 //! From a path to what is asked for: a pure function over a closed set of routes.
 use k2p_runtime::http::decode_path_segment;
 
+use super::jobs::Job;
+use super::runs::Internal;
+
 /// What a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Route {
@@ -26,6 +29,24 @@ pub(crate) enum Route {
     Partitions,
     /// JSON: why something is there or missing.
     Explain,
+    /// JSON: the runs of all pipelines.
+    Runs,
+    /// JSON: the runs of that id.
+    Run(String),
+    /// JSON: the pipelines.
+    Pipelines,
+    /// The same of this bridge's partitions, for its peers.
+    InternalRuns(Internal),
+    /// The page of runs.
+    RunsPage,
+    /// The page of one run.
+    RunPage(String),
+    /// The page of pipelines.
+    PipelinesPage,
+    /// JSON: jobs and their logs.
+    Jobs(Job),
+    /// Takes events.
+    PostEvents,
     /// Switches a topic's policy.
     AdminPolicy,
     /// Liveness.
@@ -65,6 +86,10 @@ impl Route {
         let segments: Vec<&str> = path.split('/').skip(1).collect();
         match segments.as_slice() {
             ["origins", key, "metrics"] if !key.is_empty() => Ok(Route::Origin(decode(key)?)),
+            ["api", "v1", "runs", id] if !id.is_empty() => Ok(Route::Run(decode(id)?)),
+            ["api", "v1", "jobs", id, "logs"] if !id.is_empty() => Ok(Route::Jobs(Job::Logs(decode(id)?))),
+            ["api", "v1", "jobs", id, "metrics"] if !id.is_empty() => Ok(Route::Jobs(Job::Metrics(decode(id)?))),
+            ["runs", id] if !id.is_empty() => Ok(Route::RunPage(decode(id)?)),
             ["partitions", topic, partition, "metrics"] if !topic.is_empty() => {
                 Ok(Route::Partition(decode(topic)?, number(partition)?))
             }
@@ -76,6 +101,7 @@ impl Route {
     pub(crate) fn allow(&self) -> &'static str {
         match self {
             Route::AdminPolicy => "PUT",
+            Route::PostEvents => "POST",
             Route::Reload | Route::Drain => MANAGE,
             _ => READ,
         }
@@ -115,6 +141,15 @@ fn fixed(path: &str) -> Option<Route> {
         "/api/v1/origins" => Route::Origins,
         "/api/v1/partitions" => Route::Partitions,
         "/api/v1/explain" => Route::Explain,
+        "/internal/v1/runs" => Route::InternalRuns(Internal::Runs),
+        "/internal/v1/run" => Route::InternalRuns(Internal::Run),
+        "/internal/v1/pipelines" => Route::InternalRuns(Internal::Pipelines),
+        "/api/v1/runs" => Route::Runs,
+        "/api/v1/pipelines" => Route::Pipelines,
+        "/runs" => Route::RunsPage,
+        "/pipelines" => Route::PipelinesPage,
+        "/api/v1/jobs" => Route::Jobs(Job::All),
+        "/api/v1/events" => Route::PostEvents,
         "/api/v1/admin/policy" => Route::AdminPolicy,
         "/-/healthy" => Route::Healthy,
         "/-/ready" => Route::Ready,

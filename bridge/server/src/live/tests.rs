@@ -78,8 +78,8 @@ fn an_assignment_replaces_the_one_before() {
     let old = insert(&live, 0, &lease(NOW + 10));
     old.set_live(true);
     let new = insert(&live, 0, &lease(NOW + 10));
-    assert!(!old.live() && old.state() == PartitionState::Gone);
-    assert!(!new.live() && new.state() == PartitionState::Assigned);
+    assert!(!old.live() && old.state() == State::Gone);
+    assert!(!new.live() && new.state() == State::Assigned);
     assert!(seen(&live, NOW).is_empty());
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use k2p_core::model::{MonoMs, UnixMs};
+use k2p_core::ownership::State;
 use k2p_runtime::metrics::{MetricDef, MetricsError};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
@@ -11,9 +12,10 @@ use prometheus::{GaugeVec, IntGauge, IntGaugeVec, Registry};
 
 use super::{
     CACHE_BYTES, Clocks, GROUP_COMPLETE, GROUP_UNOWNED, LEASE_REMAINING, ORIGINS, PARTITION_LAG_RECORDS,
-    PARTITION_LAG_SECONDS, PARTITION_QUEUE_BYTES, PARTITION_QUEUE_CAPACITY, PARTITION_STATE, SERIES, WAIT_REMAINING,
+    PARTITION_LAG_SECONDS, PARTITION_QUEUE_BYTES, PARTITION_QUEUE_CAPACITY, PARTITION_STATE, REPLAY_BLOCKED, SERIES,
+    SNAPSHOT_AGE, SNAPSHOT_BEHIND, SNAPSHOT_BYTES, WAIT_REMAINING,
 };
-use crate::live::{Exposed, GroupMap, LivePartition, LivePartitions, Marker, PartitionState};
+use crate::live::{BlockReason, Exposed, GroupMap, LivePartition, LivePartitions, Marker};
 
 /// Gathers the state of the live partitions. Every gathering fills gauges of its own,
 /// so that concurrent scrapes cannot tear each other's and a partition that is gone
@@ -71,6 +73,10 @@ struct Gauges {
     bytes: IntGaugeVec,
     complete: IntGauge,
     unowned: IntGauge,
+    snapshot_age: GaugeVec,
+    snapshot_bytes: IntGaugeVec,
+    snapshot_behind: IntGaugeVec,
+    blocked: IntGaugeVec,
 }
 
 impl Gauges {
@@ -89,11 +95,15 @@ impl Gauges {
             bytes: int(&CACHE_BYTES)?,
             complete: GROUP_COMPLETE.int_gauge(registry)?,
             unowned: GROUP_UNOWNED.int_gauge(registry)?,
+            snapshot_age: SNAPSHOT_AGE.gauge_vec(registry)?,
+            snapshot_bytes: int(&SNAPSHOT_BYTES)?,
+            snapshot_behind: int(&SNAPSHOT_BEHIND)?,
+            blocked: int(&REPLAY_BLOCKED)?,
         })
     }
 
     fn descs(&self) -> Vec<Desc> {
-        let all: [&dyn Collector; 12] = [
+        let all: [&dyn Collector; 16] = [
             &self.state,
             &self.lag_records,
             &self.lag_seconds,
@@ -106,6 +116,10 @@ impl Gauges {
             &self.bytes,
             &self.complete,
             &self.unowned,
+            &self.snapshot_age,
+            &self.snapshot_bytes,
+            &self.snapshot_behind,
+            &self.blocked,
         ];
         all.into_iter().flat_map(|c| c.desc().into_iter().cloned()).collect()
     }
@@ -114,7 +128,7 @@ impl Gauges {
         let number = p.partition.to_string();
         let labels = [&*p.topic, number.as_str()];
         let current = p.state();
-        for state in PartitionState::ALL {
+        for state in State::ALL {
             let cell = self.state.with_label_values(&[&*p.topic, &number, state.as_str()]);
             cell.set(i64::from(state == current));
         }
@@ -130,6 +144,25 @@ impl Gauges {
         let lease = p.lease_remaining(now).max(0);
         self.lease.with_label_values(&labels).set(seconds(lease));
         self.wait.with_label_values(&labels).set(seconds(p.wait_remaining(now)));
+        if p.replay.is_replayed() {
+            self.fill_replay(p, &labels, wall);
+        }
+    }
+
+    fn fill_replay(&self, p: &LivePartition, labels: &[&str; 2], wall: UnixMs) {
+        let blocked = p.replay.blocked();
+        for reason in BlockReason::ALL {
+            let cell = self.blocked.with_label_values(&[labels[0], labels[1], reason.as_str()]);
+            cell.set(i64::from(blocked.as_ref().is_some_and(|b| b.reason == reason)));
+        }
+        let position = p.position.load(Ordering::Relaxed).max(0);
+        let facts = p.replay.snapshot_facts();
+        let behind = position.saturating_sub(facts.map_or(0, |(_, offset, _)| offset));
+        self.snapshot_behind.with_label_values(labels).set(behind.max(0));
+        if let Some((written, _, bytes)) = facts {
+            self.snapshot_age.with_label_values(labels).set(seconds(wall.saturating_sub(written).max(0)));
+            self.snapshot_bytes.with_label_values(labels).set(clamp(bytes));
+        }
     }
 
     fn fill_topics(&self, live: &LivePartitions, exposed: &[Exposed]) {

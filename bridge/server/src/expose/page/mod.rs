@@ -2,6 +2,7 @@
 //! little of it. Everything that comes from outside goes through [`html::esc`].
 mod format;
 mod html;
+pub(super) mod runs;
 mod sections;
 
 use hyper::header::{CACHE_CONTROL, HeaderValue};
@@ -10,7 +11,7 @@ use k2p_core::merge::Conflicts;
 use k2p_runtime::http::{BoxBody, Query, text};
 
 use super::list::{self, OriginInfo, Page, PartitionInfo};
-use super::{BuildInfo, Exposer, manage};
+use super::{Exposer, manage};
 use crate::live::{LivePartitions, Refusal};
 use std::sync::Arc;
 
@@ -21,7 +22,6 @@ const REFUSALS_SHOWN: usize = 30;
 
 /// What the page shows, taken at one moment.
 struct Status<'a> {
-    build: &'a BuildInfo,
     address: &'a str,
     uptime_ms: i64,
     unready: Option<String>,
@@ -49,7 +49,6 @@ pub(super) fn answer(exposer: &Exposer, query: &Query) -> Response<BoxBody> {
     let page = query.get("page").and_then(|p| p.parse::<usize>().ok()).unwrap_or(1).max(1);
     let offset = (page - 1).saturating_mul(ORIGINS_PER_PAGE);
     let status = Status {
-        build: &state.build,
         address: &exposer.config.advertise_address,
         uptime_ms: wall.saturating_sub(state.started).max(0),
         unready: manage::unreadiness(exposer),
@@ -64,7 +63,12 @@ pub(super) fn answer(exposer: &Exposer, query: &Query) -> Response<BoxBody> {
         conflicts: exposer.conflicts.load_full(),
         wall,
     };
-    let mut response = text(StatusCode::OK, "text/html; charset=utf-8", sections::render(&status));
+    shown(sections::document(exposer, &exposer.config.advertise_address, &sections::render(&status)))
+}
+
+/// A page as it is sent.
+fn shown(html: String) -> Response<BoxBody> {
+    let mut response = text(StatusCode::OK, "text/html; charset=utf-8", html);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

@@ -3,35 +3,51 @@ use std::fmt::Write;
 
 use super::super::list::{Here, OriginInfo, PartitionInfo};
 use super::super::sd::{origin_path, segment};
+use super::super::{Exposer, TopicInfo};
 use super::Status;
 use super::format::{bytes, count, duration};
 use super::html::{Tone, badge, cell, esc, table};
-use crate::live::{Marker, PartitionState};
+use crate::live::Marker;
 use k2p_core::merge::ConflictKind;
+use k2p_core::ownership::State;
 
-/// The whole document.
+/// What the status page shows.
 pub(super) fn render(status: &Status<'_>) -> String {
-    let main = [summary(status), partitions(status), origins(status), refusals(status), conflicts(status)].concat();
+    [summary(status), partitions(status), origins(status), refusals(status), conflicts(status)].concat()
+}
+
+/// A whole document; `title` is text, `main` is markup.
+pub(super) fn document(exposer: &Exposer, title: &str, main: &str) -> String {
+    let build = &exposer.state.build;
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>{address} · Kafka2Prom</title>\n\
+         <title>{title} · Kafka2Prom</title>\n\
          <link rel=\"icon\" href=\"data:,\">\n\
          <link rel=\"stylesheet\" href=\"/static/status.css\">\n\
          <script src=\"/static/status.js\" defer></script>\n</head>\n<body>\n\
          <header><div class=\"wide\"><p class=\"brand\"><a href=\"/\">Kafka2Prom</a></p>\
-         <nav aria-label=\"Elsewhere on this bridge\"><a href=\"/metrics\">Metrics</a>\
+         <nav aria-label=\"Elsewhere on this bridge\">{pipelines}<a href=\"/metrics\">Metrics</a>\
          <a href=\"/metrics/self\">Own metrics</a><a href=\"/sd\">Discovery</a>\
          <a href=\"/api/v1/status\">JSON</a></nav></div></header>\n\
          <main class=\"wide\" id=\"status\">\n{main}</main>\n\
          <footer class=\"wide\"><p>Kafka2Prom {version} ({revision}). \
          <span id=\"refresh\" role=\"status\">Reload the page to see what is new.</span></p></footer>\n\
          </body>\n</html>\n",
-        address = esc(status.address),
-        version = esc(&status.build.version),
-        revision = esc(&status.build.revision),
+        title = esc(title),
+        pipelines = pipelines(exposer),
+        version = esc(&build.version),
+        revision = esc(&build.revision),
     )
+}
+
+/// Links to what only topics of events fill.
+fn pipelines(exposer: &Exposer) -> &'static str {
+    match exposer.config.topics.iter().any(TopicInfo::is_replayed) {
+        true => "<a href=\"/pipelines\">Pipelines</a><a href=\"/runs\">Runs</a>",
+        false => "",
+    }
 }
 
 fn summary(status: &Status<'_>) -> String {
@@ -137,11 +153,11 @@ fn owner(p: &PartitionInfo, address: &str) -> String {
 fn state(here: &Here) -> String {
     let text = here.state.as_str().replace('_', " ");
     let tone = match here.state {
-        PartitionState::Live if here.exposed => Tone::Good,
-        PartitionState::Live => return badge(Tone::Bad, "live, but its lease lapsed"),
-        PartitionState::Fenced => Tone::Bad,
-        PartitionState::Gone => Tone::Quiet,
-        PartitionState::Waiting => {
+        State::Live if here.exposed => Tone::Good,
+        State::Live => return badge(Tone::Bad, "live, but its lease lapsed"),
+        State::Fenced => Tone::Bad,
+        State::Gone => Tone::Quiet,
+        State::Waiting => {
             let left = duration((here.wait_remaining_seconds * 1000.0) as i64);
             return badge(Tone::Busy, &format!("waiting, {left} left"));
         }
@@ -281,13 +297,13 @@ fn conflicts(status: &Status<'_>) -> String {
     section("conflicts", "Conflicts between origins", &count(total), &body)
 }
 
-fn section(id: &str, title: &str, number: &str, body: &str) -> String {
+pub(super) fn section(id: &str, title: &str, number: &str, body: &str) -> String {
     format!(
         "<section aria-labelledby=\"{id}\">\n<h2 id=\"{id}\">{title} <span class=\"number\">\
          {number}</span></h2>\n{body}</section>\n"
     )
 }
 
-fn empty(text: &str) -> String {
+pub(super) fn empty(text: &str) -> String {
     format!("<p class=\"empty\">{text}</p>\n")
 }

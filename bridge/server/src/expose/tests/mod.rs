@@ -12,6 +12,7 @@ use http_body_util::BodyExt;
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use k2p_core::codec::{self, Format, ParseOptions};
 use k2p_core::labels::Labels;
+use k2p_core::ownership;
 use k2p_core::store::StoredDump;
 use k2p_core::view::{Origin, PartitionView};
 use k2p_runtime::http::client::{ClientConfig, HttpClient};
@@ -22,7 +23,7 @@ use prometheus::Registry;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::live::{GroupMap, LivePartition, Marker, NewPartition, Ownership, PartitionState, Policy};
+use crate::live::{GroupMap, LivePartition, Marker, NewPartition, Ownership, Policy};
 
 const NOW: i64 = 1_000_000;
 const WALL: i64 = 1_700_000_000_000;
@@ -61,6 +62,9 @@ impl Bridge {
             metrics,
             clocks,
             started: WALL - 90_000,
+            events: None,
+            logs: None,
+            maskers: Arc::new(k2p_logs::mask::Maskers::new(&Default::default(), &Default::default(), None).unwrap()),
             build: BuildInfo { version: "1.2.3".to_owned(), revision: "abc".to_owned() },
             client: HttpClient::new(&ClientConfig::default()).unwrap(),
             hooks: Hooks {
@@ -120,7 +124,7 @@ impl Bridge {
     /// The same, live.
     fn hold(&self, partition: i32, origins: &[(&str, Option<&str>)]) -> Arc<LivePartition> {
         let entry = self.assign(partition, origins);
-        entry.set_state(PartitionState::Live);
+        entry.set_state(ownership::State::Live);
         entry.set_live(true);
         entry
     }
@@ -134,12 +138,12 @@ impl Bridge {
     }
 }
 
-fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> Request<()> {
+fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> Request<BoxBody> {
     let mut request = Request::builder().method(method).uri(path);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    request.body(()).unwrap()
+    request.body(k2p_runtime::http::empty()).unwrap()
 }
 
 /// A whole response.

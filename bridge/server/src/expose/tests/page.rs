@@ -55,11 +55,11 @@ async fn the_page_is_guarded_and_not_cached() {
 async fn states_are_said_in_words() {
     let bridge = Bridge::new();
     bridge.hold(0, &[(A, Some("up 1\n")), (B, None)]);
-    bridge.assign(1, &[]).set_state(PartitionState::CatchingUp);
+    bridge.assign(1, &[]).set_state(ownership::State::CatchingUp);
     let waiting = bridge.assign(2, &[]);
-    waiting.set_state(PartitionState::Waiting);
+    waiting.set_state(ownership::State::Waiting);
     waiting.wait_until.store(NOW + 5_000, Ordering::SeqCst);
-    bridge.assign(3, &[]).set_state(PartitionState::Fenced);
+    bridge.assign(3, &[]).set_state(ownership::State::Fenced);
     bridge.live.publish_group(map(&[(0, Some("self:1")), (4, Some("other:1")), (5, None)]));
     let text = bridge.get("/").await.text();
     for words in [">live<", ">catching up<", ">waiting, 5.0 s left<", ">fenced<", ">held elsewhere<"] {

@@ -174,6 +174,7 @@ async fn lists_can_be_searched_and_paged() {
 async fn explain_says_where_and_why() {
     let bridge = Bridge::with(|config| {
         config.topics = vec![TopicInfo {
+            kind: "metrics",
             name: TOPIC.to_owned(),
             staleness: "90s".to_owned(),
             limits: vec![("dump_bytes".to_owned(), 1000)],

@@ -1,0 +1,207 @@
+//! What a partition of events leaves in the log store: log events, job entries, and runs
+//! that closed. Masked before anything is kept.
+//!
+//! No replayed state: written as records are applied, also again by who replays them; the
+//! store knows each entry by its offset and line and keeps it once. Before a snapshot the
+//! store is synced: what the snapshot stands for is never replayed again.
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use k2p_core::compress::{Encoding, decompress};
+use k2p_core::envelope::{self, RawRecord};
+use k2p_logs::mask::{MaskCounts, Maskers};
+use k2p_logs::{Entry, Level, LogMetrics, LogStore, Source};
+use k2p_pipelines::event::{Event, JobContent, JobEntry};
+use k2p_pipelines::runs::FinishedRun;
+use k2p_pipelines::state::{Applied, LogEntry};
+use k2p_runtime::clock::unix_ms;
+use serde_json::json;
+
+/// Entries are appended when so many wait, or when the view is published.
+const BATCH: usize = 1000;
+/// Reports of runs come after all lines of their record.
+const FIRST_REPORT: u32 = 1 << 30;
+/// As the partition's own bound of a record's value, decompressed.
+const RECORD_BYTES: usize = 16 << 20;
+
+/// The log store of this bridge, with what is masked.
+#[derive(Clone)]
+pub struct LogSink {
+    /// Where entries go.
+    pub store: Arc<LogStore>,
+    /// Applied first.
+    pub maskers: Arc<Maskers>,
+    /// Counts what was masked.
+    pub metrics: LogMetrics,
+}
+
+/// An entry that waits.
+struct Waiting {
+    job: String,
+    at: i64,
+    level: Level,
+    line: Vec<u8>,
+    offset: i64,
+    number: u32,
+}
+
+/// The entries of one partition.
+pub(crate) struct PartitionLog {
+    sink: LogSink,
+    topic: Arc<str>,
+    partition: i32,
+    waiting: Vec<Waiting>,
+}
+
+impl PartitionLog {
+    pub(crate) fn new(sink: LogSink, topic: Arc<str>, partition: i32) -> PartitionLog {
+        PartitionLog { sink, topic, partition, waiting: Vec::new() }
+    }
+
+    /// Takes what a record leaves.
+    pub(crate) fn take(&mut self, record: &RawRecord<'_>, applied: &Applied) {
+        if applied.log_entries.is_empty() && applied.finished.is_empty() {
+            return;
+        }
+        let body = lines_of(record);
+        let lines: Vec<&[u8]> = body.as_deref().map(|b| b.split(|byte| *byte == b'\n').collect()).unwrap_or_default();
+        for entry in &applied.log_entries {
+            let line = usize::try_from(entry.line).ok().and_then(|n| lines.get(n.checked_sub(1)?).copied());
+            self.entry(record.offset, entry, line);
+        }
+        for (number, run) in (FIRST_REPORT..).zip(&applied.finished) {
+            self.report(record.offset, number, run);
+        }
+        if self.waiting.len() >= BATCH {
+            self.flush();
+        }
+    }
+
+    fn entry(&mut self, offset: i64, entry: &LogEntry, line: Option<&[u8]>) {
+        let (job, at, level) = match &entry.event {
+            Event::Log(log) => {
+                let job = log.run_id.as_deref().or(log.correlation_id.as_deref()).unwrap_or(&log.pipeline_id);
+                (job.to_owned(), log.timestamp, level_of(log.level))
+            }
+            Event::Job(job) => (job.job_id.to_string(), job.timestamp, job_level(job)),
+            Event::Run(_) | Event::Lineage(_) => return,
+        };
+        let own;
+        let line = match (line, &entry.event) {
+            (Some(line), _) => line.trim_ascii(),
+            (None, Event::Job(job)) => {
+                own = job_line(job);
+                own.as_bytes()
+            }
+            (None, _) => return,
+        };
+        let line = self.masked(line);
+        self.waiting.push(Waiting { job, at, level, line, offset, number: entry.line.saturating_sub(1) });
+    }
+
+    /// The report of a run is an entry of a log that its pipeline's runs share.
+    fn report(&mut self, offset: i64, number: u32, run: &FinishedRun) {
+        let Ok(line) = serde_json::to_vec(run) else { return };
+        let at = (run.last_seen_seconds * 1e9) as i64;
+        let line = self.masked(&line);
+        self.waiting.push(Waiting { job: runs_of(&run.pipeline_id), at, level: Level::None, line, offset, number });
+    }
+
+    fn masked(&self, line: &[u8]) -> Vec<u8> {
+        let (masker, mut counts) = (self.sink.maskers.of(&self.topic), MaskCounts::default());
+        let line = masker.line(line, &mut counts).into_owned();
+        self.sink.metrics.masked(masker, &counts);
+        line
+    }
+
+    /// Hands everything to the store. What it refuses it counts.
+    pub(crate) fn flush(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let entries: Vec<Entry<'_>> = self
+            .waiting
+            .iter()
+            .map(|w| Entry {
+                job_run_id: &w.job,
+                at: w.at,
+                level: w.level,
+                line: Cow::Borrowed(&w.line),
+                source: Source { topic: &self.topic, partition: self.partition, offset: w.offset, line: w.number },
+            })
+            .collect();
+        let appended = self.sink.store.append(&entries, unix_ms().saturating_mul(1_000_000));
+        if let Some(error) = &appended.error {
+            tracing::warn!(topic = %self.topic, partition = self.partition, error, "log entries were not kept; they are counted");
+        }
+        self.waiting.clear();
+    }
+
+    /// Before a snapshot.
+    pub(crate) fn sync(&mut self) {
+        self.flush();
+        if let Err(error) = self.sink.store.sync() {
+            tracing::warn!(%error, "the log store is not synced");
+        }
+    }
+}
+
+/// The job under which the reports of a pipeline's runs are kept.
+pub(crate) fn runs_of(pipeline: &str) -> String {
+    format!("runs of {pipeline}")
+}
+
+/// The record's value as lines of text; `None` where it is none.
+fn lines_of<'a>(record: &RawRecord<'a>) -> Option<Cow<'a, [u8]>> {
+    let header = |name: &str| {
+        let found = record.headers.iter().rev().find(|(n, _)| n.eq_ignore_ascii_case(name))?;
+        std::str::from_utf8(found.1).ok()
+    };
+    if header(envelope::CONTENT_TYPE).is_some_and(|t| t.to_ascii_lowercase().contains("protobuf")) {
+        return None;
+    }
+    let encoding = Encoding::from_header(header(envelope::CONTENT_ENCODING).unwrap_or_default())?;
+    decompress(encoding, record.value?, RECORD_BYTES).ok()
+}
+
+fn level_of(level: k2p_pipelines::event::Level) -> Level {
+    use k2p_pipelines::event::Level as From;
+    match level {
+        From::Trace => Level::Trace,
+        From::Debug => Level::Debug,
+        From::Info => Level::Info,
+        From::Warn => Level::Warn,
+        From::Error => Level::Error,
+        From::Fatal => Level::Fatal,
+    }
+}
+
+fn job_level(job: &JobEntry) -> Level {
+    match &job.content {
+        JobContent::Log { level, .. } => level_of(*level),
+        JobContent::Metric { .. } | JobContent::Event { .. } => Level::None,
+    }
+}
+
+/// An entry that came as protobuf, in the spelling of design §6.
+fn job_line(job: &JobEntry) -> String {
+    let content = match &job.content {
+        JobContent::Log { level, message, fields } => {
+            json!({"log": {"level": level, "message": message, "fields": fields}})
+        }
+        JobContent::Metric { name, value, labels, unit } => {
+            let labels: serde_json::Map<String, serde_json::Value> =
+                labels.iter().map(|(k, v)| (k.to_string(), v.to_string().into())).collect();
+            json!({"metric": {"name": name, "value": value, "labels": labels, "unit": unit}})
+        }
+        JobContent::Event { event_type, metadata } => {
+            json!({"job_event": {"event_type": event_type, "metadata": metadata}})
+        }
+    };
+    let outputs: Vec<_> = job.outputs.iter().map(|path| json!({"path": path})).collect();
+    json!({
+        "timestamp": job.timestamp, "job_id": job.job_id, "job_label": job.job_label, "job_type": job.job_type,
+        "outputs": outputs, "sequence_number": job.sequence_number, "content": content,
+    })
+    .to_string()
+}
