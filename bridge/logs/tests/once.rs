@@ -1,6 +1,6 @@
 //! Each entry once: through crashes at any point, replays, zombies, full disks, several
 //! writers.
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod support;
 
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use k2p_logs::{Entry, LogStore, Refused, StoreConfig};
 use proptest::prelude::*;
-use support::{DAY, FaultyDisk, Made, NOON, SECOND, SyncedBytes, assert_each_once, metrics, sources, store};
+use support::{DAY, FaultyDisk, Made, NOON, SECOND, SyncedBytes, assert_each_once, metrics, skipped, sources, store};
 
 fn append(store: &LogStore, made: &[Made]) -> k2p_logs::Appended {
     let entries: Vec<Entry<'_>> = made.iter().map(Made::entry).collect();
@@ -355,7 +355,7 @@ fn a_real_full_disk_refuses_and_recovers() {
     let mount = format!("mount -t tmpfs -o size=400k none {}", dir.path().display());
     let can = Command::new("unshare").args(namespace).arg(&mount).stderr(Stdio::null()).status();
     if !can.is_ok_and(|status| status.success()) {
-        eprintln!("SKIPPED: this machine lets nobody mount in a namespace; the faulty disk stands in");
+        skipped("a_real_full_disk_refuses_and_recovers", "nobody may mount in a namespace of his own here");
         return;
     }
     let mut command = Command::new("unshare");

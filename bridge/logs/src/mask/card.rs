@@ -62,8 +62,7 @@ struct Group {
 
 /// Finds the card numbers of a text.
 pub(super) fn find(text: &str, found: &mut dyn FnMut(Range<usize>)) {
-    // Most texts have no thirteen digits.
-    if text.bytes().filter(|b| b.is_ascii_digit() || *b >= 0x80).count() < 13 {
+    if !may_hold(text) {
         return;
     }
     let groups = groups(text);
@@ -77,6 +76,25 @@ pub(super) fn find(text: &str, found: &mut dyn FnMut(Range<usize>)) {
             None => first += 1,
         }
     }
+}
+
+/// Whether thirteen digits stand together, with at most one character between each; false
+/// for most texts. Beyond ASCII, any byte may be part of a digit or a joint.
+fn may_hold(text: &str) -> bool {
+    let (mut digits, mut gap) = (0, 0);
+    for b in text.bytes() {
+        if b.is_ascii_digit() || b >= 0x80 {
+            (digits, gap) = (digits + 1, 0);
+            if digits >= 13 {
+                return true;
+            }
+        } else if gap == 0 && matches!(b, b' ' | b'-' | b'.' | b'_') {
+            gap = 1;
+        } else {
+            (digits, gap) = (0, 0);
+        }
+    }
+    false
 }
 
 fn groups(text: &str) -> Vec<Group> {

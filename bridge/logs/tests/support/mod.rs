@@ -1,12 +1,12 @@
 //! Entries, trees and disks that fail, for the tests of the store.
 #![allow(dead_code, reason = "each test binary takes its part")]
 #![allow(unreachable_pub, reason = "the module is private to each test binary")]
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -55,6 +55,14 @@ impl Made {
     pub fn name(&self) -> String {
         format!("k2p.events/{}/{}/0", self.partition, self.offset)
     }
+}
+
+/// Notes a test that this machine cannot run where `tests/run` counts it.
+pub fn skipped(name: &str, reason: &str) {
+    eprintln!("SKIPPED {name}: {reason}");
+    let Some(path) = std::env::var_os("K2P_SKIP_LOG") else { return };
+    let mut log = File::options().create(true).append(true).open(path).unwrap();
+    writeln!(log, "{name}\t{reason}").unwrap();
 }
 
 pub fn metrics() -> LogMetrics {
