@@ -115,14 +115,20 @@ fn figures_of_small_appends_and_masking() {
     println!("append, one by one: {:.0} events/s", made.len() as f64 / start.elapsed().as_secs_f64());
     let masker = Masker::new(&MaskConfig::default(), None).unwrap();
     let mut counts = MaskCounts::default();
-    let start = Instant::now();
-    for one in &made {
-        std::hint::black_box(masker.line(one.line.as_bytes(), &mut counts));
+    // By turns, and the best of many: others may use the machine too.
+    let (mut mask, mut parse) = (f64::MAX, f64::MAX);
+    for some in made.chunks(500) {
+        let start = Instant::now();
+        for one in some {
+            std::hint::black_box(masker.line(one.line.as_bytes(), &mut counts));
+        }
+        mask = mask.min(start.elapsed().as_secs_f64());
+        let start = Instant::now();
+        for one in some {
+            std::hint::black_box(serde_json::from_str::<serde_json::Value>(&one.line).unwrap());
+        }
+        parse = parse.min(start.elapsed().as_secs_f64());
     }
-    println!("mask: {:.0} events/s ({} masked)", made.len() as f64 / start.elapsed().as_secs_f64(), counts.total());
-    let start = Instant::now();
-    for one in &made {
-        std::hint::black_box(serde_json::from_str::<serde_json::Value>(&one.line).unwrap());
-    }
-    println!("beside it, serde_json into a Value: {:.0} events/s", made.len() as f64 / start.elapsed().as_secs_f64());
+    println!("mask: {:.0} events/s ({} masked)", 500.0 / mask, counts.total());
+    println!("beside it, serde_json into a Value: {:.0} events/s; ratio {:.2}", 500.0 / parse, parse / mask);
 }

@@ -85,7 +85,11 @@ impl SecretKeys {
 /// Letters and digits in lower case, without what people put between words.
 fn fold(key: &str) -> String {
     if key.is_ascii() {
-        return key.bytes().filter(u8::is_ascii_alphanumeric).map(|b| char::from(b.to_ascii_lowercase())).collect();
+        let mut name = String::with_capacity(key.len());
+        for b in key.bytes().filter(u8::is_ascii_alphanumeric) {
+            name.push(char::from(b.to_ascii_lowercase()));
+        }
+        return name;
     }
     key.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }

@@ -195,12 +195,13 @@ impl Masker {
     /// One line of a record: a JSON value, else plain text (invalid UTF-8 is replaced by
     /// U+FFFD then). Borrowed where nothing was found.
     pub fn line<'a>(&self, line: &'a [u8], counts: &mut MaskCounts) -> Cow<'a, [u8]> {
-        match String::from_utf8_lossy(line) {
-            Cow::Borrowed(text) => match self.nested(text, 0, counts) {
-                Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
-                Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-            },
-            Cow::Owned(text) => Cow::Owned(self.nested(&text, 0, counts).into_owned().into_bytes()),
+        let Ok(text) = std::str::from_utf8(line) else {
+            let text = String::from_utf8_lossy(line);
+            return Cow::Owned(self.nested(&text, 0, counts).into_owned().into_bytes());
+        };
+        match self.nested(text, 0, counts) {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
         }
     }
 
