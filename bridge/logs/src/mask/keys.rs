@@ -77,6 +77,11 @@ impl SecretKeys {
         listed && !self.allowed.contains(&name)
     }
 
+    /// Whether any part of a text, taken as a key, could be secret.
+    pub(super) fn any_in(&self, text: &str) -> bool {
+        self.any.is_match(&fold(text))
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.parts.is_empty() && self.ends.is_empty()
     }

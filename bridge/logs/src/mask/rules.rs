@@ -171,6 +171,17 @@ impl Rules {
         self.card_rule
     }
 
+    /// Whether no rule can find anything in a text or in a part of it, said at a glance:
+    /// no escapes, no literal of an expression, no name of a secret key, no thirteen digits.
+    /// Configured expressions have no literals: with them, every text is read.
+    pub(super) fn none_in(&self, text: &str) -> bool {
+        self.finders.iter().all(|finder| finder.gate.is_some())
+            && memchr::memchr2(b'%', b'\\', text.as_bytes()).is_none()
+            && !self.literals.automaton.is_match(text)
+            && !(self.card_rule.is_some() && card::may_hold(text))
+            && !self.keys.any_in(text)
+    }
+
     /// Everything but keys in a text, unordered.
     pub(super) fn find(&self, text: &str, hits: &mut Vec<Hit>) {
         let gates = self.literals.of(text);
