@@ -31,7 +31,7 @@ fn luhn(digits: &[u8]) -> bool {
             if i % 2 == 0 { d } else { 2 * d / 10 + 2 * d % 10 }
         })
         .sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
 
 /// Issuer prefixes and lengths, as published by the networks.

@@ -224,10 +224,11 @@ impl Masker {
     }
 
     fn nested<'a>(&self, text: &'a str, depth: usize, counts: &mut MaskCounts) -> Cow<'a, str> {
-        if depth < MAX_NESTING && text.trim_start().starts_with(['{', '[', '"']) {
-            if let Some(masked) = json::mask(self, text, depth, counts) {
-                return masked;
-            }
+        if depth < MAX_NESTING
+            && text.trim_start().starts_with(['{', '[', '"'])
+            && let Some(masked) = json::mask(self, text, depth, counts)
+        {
+            return masked;
         }
         text::mask(self, text, counts)
     }
