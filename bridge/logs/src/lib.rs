@@ -26,11 +26,10 @@
 //! Entries of one partition must come in their order; several partitions may come from
 //! several processes at once, also from an owner that does not know yet that it is none.
 //!
-//! # Two back ends
+//! # Where entries lie
 //!
 //! [`files`]: `DIR/YYYY-MM-DD/{job}.jsonl`, for one bridge or several that share a file
-//! system. `objects` (feature `object-store`): S3, Azure, GCS, for bridges that share
-//! nothing else. Each module says how it is laid out and what it promises.
+//! system. The module says how it is laid out and what it promises.
 #![forbid(unsafe_code)]
 
 mod entry;

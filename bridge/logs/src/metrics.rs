@@ -79,8 +79,6 @@ pub enum Refused {
     DiskFull,
     /// Another error of the file system.
     Io,
-    /// The object store does not answer, and the buffer is full.
-    Unavailable,
     /// More than a job may keep on one day.
     Quota,
     /// A line longer than the limit.
@@ -95,10 +93,9 @@ pub enum Refused {
 
 impl Refused {
     /// Every reason.
-    pub const ALL: [Refused; 8] = [
+    pub const ALL: [Refused; 7] = [
         Refused::DiskFull,
         Refused::Io,
-        Refused::Unavailable,
         Refused::Quota,
         Refused::TooLarge,
         Refused::BadEntry,
@@ -111,7 +108,6 @@ impl Refused {
         match self {
             Refused::DiskFull => "disk_full",
             Refused::Io => "io",
-            Refused::Unavailable => "unavailable",
             Refused::Quota => "quota",
             Refused::TooLarge => "too_large",
             Refused::BadEntry => "bad_entry",

@@ -80,7 +80,7 @@ impl Appended {
 
     /// How many the store could not take although nothing is wrong with them.
     pub fn failed(&self) -> u64 {
-        [Refused::DiskFull, Refused::Io, Refused::Unavailable].iter().map(|reason| self.refused_for(*reason)).sum()
+        [Refused::DiskFull, Refused::Io].iter().map(|reason| self.refused_for(*reason)).sum()
     }
 
     pub(crate) fn refuse(&mut self, reason: Refused, n: u64) {
@@ -140,14 +140,6 @@ pub enum LogError {
         dir: PathBuf,
         /// What the system says.
         source: io::Error,
-    },
-    /// The object store does not do what it should.
-    #[error("the object store {url}: {why}; check the address and the credentials")]
-    Objects {
-        /// Without credentials.
-        url: String,
-        /// What it says.
-        why: String,
     },
 }
 

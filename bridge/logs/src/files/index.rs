@@ -280,7 +280,7 @@ impl Index {
         fixed.extend_from_slice(&sum.to_le_bytes());
         let mut header = vec![0; HEADER];
         let slot = self.state.encode();
-        let at = if self.state.seq % 2 == 0 { 0 } else { SLOT };
+        let at = if self.state.seq.is_multiple_of(2) { 0 } else { SLOT };
         header[at..at + slot.len()].copy_from_slice(&slot);
         header[FIXED..FIXED + fixed.len()].copy_from_slice(&fixed);
         header

@@ -100,6 +100,12 @@ impl JobFile {
         if fresh {
             return self.rebuild();
         }
+        // A crash came before the last step of packing or unpacking: the form that the index
+        // does not speak of goes.
+        let left = if self.index.state.compressed { &self.paths.lines } else { &self.paths.packed };
+        if left.exists() {
+            self.disk.remove(left)?;
+        }
         if self.index.state.compressed {
             return Ok(());
         }
@@ -348,10 +354,6 @@ impl JobFile {
             return Ok(0);
         }
         if self.index.state.compressed {
-            // A crash came between the last two steps.
-            if self.paths.lines.exists() {
-                self.disk.remove(&self.paths.lines)?;
-            }
             return Ok(0);
         }
         let mut state = self.index.state.clone();

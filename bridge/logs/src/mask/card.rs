@@ -31,7 +31,7 @@ fn luhn(digits: &[u8]) -> bool {
             if i % 2 == 0 { d } else { 2 * d / 10 + 2 * d % 10 }
         })
         .sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
 
 /// Issuer prefixes and lengths, as published by the networks.
@@ -62,8 +62,7 @@ struct Group {
 
 /// Finds the card numbers of a text.
 pub(super) fn find(text: &str, found: &mut dyn FnMut(Range<usize>)) {
-    // Most texts have no thirteen digits.
-    if text.bytes().filter(|b| b.is_ascii_digit() || *b >= 0x80).count() < 13 {
+    if !has_thirteen(text) {
         return;
     }
     let groups = groups(text);
@@ -77,6 +76,44 @@ pub(super) fn find(text: &str, found: &mut dyn FnMut(Range<usize>)) {
             None => first += 1,
         }
     }
+}
+
+/// Whether a text can hold a card number, also as a JSON number with an exponent.
+pub(super) fn may_hold(text: &str) -> bool {
+    has_thirteen(text) || has_exponent(text.as_bytes())
+}
+
+/// Digits, `e`, digits, and then no letter or quote: hex in a string seldom reads so.
+fn has_exponent(bytes: &[u8]) -> bool {
+    memchr::memchr2_iter(b'e', b'E', bytes).any(|at| {
+        if at == 0 || !(bytes[at - 1].is_ascii_digit() || bytes[at - 1] == b'.') {
+            return false;
+        }
+        let signed = usize::from(bytes.get(at + 1) == Some(&b'+'));
+        let rest = &bytes[at + 1 + signed..];
+        let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
+        let ends = rest.get(digits).is_none_or(|b| b.is_ascii_whitespace() || b",]}".contains(b));
+        digits > 0 && ends
+    })
+}
+
+/// Whether thirteen digits stand together, with at most one character between each; false
+/// for most texts. Beyond ASCII, any byte may be part of a digit or a joint.
+fn has_thirteen(text: &str) -> bool {
+    let (mut digits, mut gap) = (0, 0);
+    for b in text.bytes() {
+        if b.is_ascii_digit() || b >= 0x80 {
+            (digits, gap) = (digits + 1, 0);
+            if digits >= 13 {
+                return true;
+            }
+        } else if gap == 0 && matches!(b, b' ' | b'-' | b'.' | b'_') {
+            gap = 1;
+        } else {
+            (digits, gap) = (0, 0);
+        }
+    }
+    false
 }
 
 fn groups(text: &str) -> Vec<Group> {

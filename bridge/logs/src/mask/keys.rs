@@ -1,4 +1,8 @@
 //! Which keys are secret.
+use aho_corasick::AhoCorasick;
+
+use super::MaskError;
+use super::rules::automaton;
 
 /// Secret by any part of the name.
 const PARTS: [&str; 11] = [
@@ -31,31 +35,33 @@ const ENDS: [&str; 11] = [
 ];
 
 /// Names, folded by [`fold`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct SecretKeys {
     parts: Vec<String>,
     ends: Vec<String>,
+    /// Any of both: most keys have none, and are done with one pass.
+    any: AhoCorasick,
     allowed: Vec<String>,
 }
 
 impl SecretKeys {
-    /// The built-in names, if wanted, and the configured ones; the error is a name that is
-    /// too short.
-    pub(super) fn new(built_in: bool, configured: &[String], allowed: &[String]) -> Result<SecretKeys, String> {
-        let mut keys = SecretKeys { allowed: allowed.iter().map(|key| fold(key)).collect(), ..SecretKeys::default() };
+    /// The built-in names, if wanted, and the configured ones.
+    pub(super) fn new(built_in: bool, configured: &[String], allowed: &[String]) -> Result<SecretKeys, MaskError> {
+        let (mut parts, mut ends) = (Vec::new(), Vec::new());
         if built_in {
-            keys.parts.extend(PARTS.map(str::to_owned));
-            keys.ends.extend(ENDS.map(str::to_owned));
+            parts.extend(PARTS.map(str::to_owned));
+            ends.extend(ENDS.map(str::to_owned));
         }
         for key in configured {
             let name = fold(key);
             if name.chars().count() < 3 {
-                return Err(key.clone());
+                return Err(MaskError::ShortKey(key.clone()));
             }
             let part = key.len() > 1 && key.starts_with('*') && key.ends_with('*');
-            if part { &mut keys.parts } else { &mut keys.ends }.push(name);
+            if part { &mut parts } else { &mut ends }.push(name);
         }
-        Ok(keys)
+        let any = automaton(parts.iter().chain(&ends).map(String::as_str), false)?;
+        Ok(SecretKeys { parts, ends, any, allowed: allowed.iter().map(|key| fold(key)).collect() })
     }
 
     pub(super) fn is_secret(&self, key: &str) -> bool {
@@ -63,9 +69,17 @@ impl SecretKeys {
             return false;
         }
         let name = fold(key);
+        if !self.any.is_match(&name) {
+            return false;
+        }
         let listed = self.ends.iter().any(|end| name.ends_with(end.as_str()))
             || self.parts.iter().any(|p| name.contains(p.as_str()));
         listed && !self.allowed.contains(&name)
+    }
+
+    /// Whether any part of a text, taken as a key, could be secret.
+    pub(super) fn any_in(&self, text: &str) -> bool {
+        self.any.is_match(&fold(text))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -75,6 +89,13 @@ impl SecretKeys {
 
 /// Letters and digits in lower case, without what people put between words.
 fn fold(key: &str) -> String {
+    if key.is_ascii() {
+        let mut name = String::with_capacity(key.len());
+        for b in key.bytes().filter(u8::is_ascii_alphanumeric) {
+            name.push(char::from(b.to_ascii_lowercase()));
+        }
+        return name;
+    }
     key.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
@@ -109,6 +130,6 @@ mod tests {
         for key in ["key", "run_id", "tokens_used", "token_count", "badges", "secret-count", "level", "id"] {
             assert!(!keys.is_secret(key), "{key}");
         }
-        assert_eq!(SecretKeys::new(true, &["*x*".into()], &[]).map(|_| ()), Err("*x*".into()));
+        assert_eq!(SecretKeys::new(true, &["*x*".into()], &[]).map(|_| ()), Err(MaskError::ShortKey("*x*".into())));
     }
 }

@@ -73,13 +73,15 @@ fn key_values(masker: &Masker, text: &str, found: &mut dyn FnMut(Range<usize>)) 
             found(value);
         }
     }
-    for at in memchr::memmem::find_iter(bytes, b"--") {
+    let twice = |at: &usize| bytes.get(at + 1) == Some(&b'-');
+    for at in memchr::memchr_iter(b'-', bytes).filter(twice) {
         let name = text[at + 2..].bytes().take_while(|b| is_key_byte(*b)).count();
         let end = at + 2 + name;
-        if bytes.get(end) == Some(&b' ') && masker.rules.keys().is_secret(&text[at + 2..end]) {
-            if let Some(value) = value_at(text, end, &text[at + 2..end]) {
-                found(value);
-            }
+        if bytes.get(end) == Some(&b' ')
+            && masker.rules.keys().is_secret(&text[at + 2..end])
+            && let Some(value) = value_at(text, end, &text[at + 2..end])
+        {
+            found(value);
         }
     }
 }

@@ -20,22 +20,17 @@ impl View {
 
     /// Decodes a text once; `None` where there is nothing to decode.
     pub(super) fn of(text: &str) -> Option<View> {
+        memchr::memchr2_iter(b'%', b'\\', text.as_bytes()).find(|at| escape(&text[*at..]).is_some())?;
         let mut view = View { text: String::with_capacity(text.len()), starts: Vec::with_capacity(text.len() + 1) };
-        let (mut at, mut decoded) = (0, false);
+        let mut at = 0;
         while let Some(c) = text[at..].chars().next() {
-            let (c, length) = match escape(&text[at..]) {
-                Some(found) => {
-                    decoded = true;
-                    found
-                }
-                None => (c, c.len_utf8()),
-            };
+            let (c, length) = escape(&text[at..]).unwrap_or((c, c.len_utf8()));
             view.text.push(c);
             view.starts.resize(view.text.len(), at);
             at += length;
         }
         view.starts.push(text.len());
-        decoded.then_some(view)
+        Some(view)
     }
 
     /// Decodes once more.

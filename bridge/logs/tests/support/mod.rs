@@ -1,14 +1,15 @@
 //! Entries, trees and disks that fail, for the tests of the store.
 #![allow(dead_code, reason = "each test binary takes its part")]
 #![allow(unreachable_pub, reason = "the module is private to each test binary")]
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use k2p_logs::files::{Disk, SystemDisk};
 use k2p_logs::{Entry, Level, LogMetrics, LogStore, Source, StoreConfig};
@@ -54,6 +55,14 @@ impl Made {
     pub fn name(&self) -> String {
         format!("k2p.events/{}/{}/0", self.partition, self.offset)
     }
+}
+
+/// Notes a test that this machine cannot run where `tests/run` counts it.
+pub fn skipped(name: &str, reason: &str) {
+    eprintln!("SKIPPED {name}: {reason}");
+    let Some(path) = std::env::var_os("K2P_SKIP_LOG") else { return };
+    let mut log = File::options().create(true).append(true).open(path).unwrap();
+    writeln!(log, "{name}\t{reason}").unwrap();
 }
 
 pub fn metrics() -> LogMetrics {
@@ -127,15 +136,18 @@ enum Fault {
 
 /// A disk that fails as told.
 #[derive(Debug)]
-pub struct FaultyDisk(Mutex<Fault>);
+pub struct FaultyDisk(Mutex<Fault>, Arc<SyncedBytes>);
+
+/// By inode, how many bytes of a file survive a loss of power.
+pub type SyncedBytes = Mutex<BTreeMap<u64, u64>>;
 
 impl FaultyDisk {
-    pub fn dies(calls: u64, part: usize) -> FaultyDisk {
-        FaultyDisk(Mutex::new(Fault::Dies { calls, part }))
+    pub fn dies(calls: u64, part: usize, synced: &Arc<SyncedBytes>) -> FaultyDisk {
+        FaultyDisk(Mutex::new(Fault::Dies { calls, part }), Arc::clone(synced))
     }
 
     pub fn full(bytes: u64) -> FaultyDisk {
-        FaultyDisk(Mutex::new(Fault::Full { bytes }))
+        FaultyDisk(Mutex::new(Fault::Full { bytes }), Arc::default())
     }
 
     /// Makes room.
@@ -190,7 +202,10 @@ impl Disk for FaultyDisk {
 
     fn sync(&self, file: &File) -> io::Result<()> {
         self.call(|_| {})?;
-        SystemDisk.sync(file)
+        SystemDisk.sync(file)?;
+        let metadata = file.metadata()?;
+        self.1.lock().unwrap().insert(metadata.ino(), metadata.len());
+        Ok(())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
