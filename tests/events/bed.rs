@@ -15,26 +15,26 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-pub const LONG: Duration = Duration::from_secs(180);
+pub(crate) const LONG: Duration = Duration::from_secs(180);
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// Value by series, `name{labels}` with the labels sorted.
-pub type Samples = BTreeMap<String, f64>;
+pub(crate) type Samples = BTreeMap<String, f64>;
 
-pub struct Bed {
-    pub kafka: &'static Kafka,
-    pub topic: String,
-    pub state: String,
-    pub group: String,
-    pub partitions: i32,
+pub(crate) struct Bed {
+    pub(crate) kafka: &'static Kafka,
+    pub(crate) topic: String,
+    pub(crate) state: String,
+    pub(crate) group: String,
+    pub(crate) partitions: i32,
     /// Of the configuration, from `runs:` on.
-    pub rest: String,
-    pub templates: String,
+    pub(crate) rest: String,
+    pub(crate) templates: String,
 }
 
 impl Bed {
-    pub fn new(kafka: &'static Kafka, partitions: i32) -> Bed {
+    pub(crate) fn new(kafka: &'static Kafka, partitions: i32) -> Bed {
         let bed = Bed {
             kafka,
             topic: unique("events"),
@@ -50,7 +50,7 @@ impl Bed {
     }
 
     /// A bridge that writes snapshots after `records`.
-    pub fn bridge(&self, records: u32, extra: &[&str]) -> Service {
+    pub(crate) fn bridge(&self, records: u32, extra: &[&str]) -> Service {
         let (properties, timers) = bridge::SHORT_TIMERS;
         let rest = format!(
             "{timers}topics: [{{name: {}, kind: events}}]\n\
@@ -61,12 +61,12 @@ impl Bed {
         bridge::configured(self.kafka, &self.group, properties, &rest, extra)
     }
 
-    pub fn record(&self, key: &str, value: impl Into<Vec<u8>>) -> Record {
+    pub(crate) fn record(&self, key: &str, value: impl Into<Vec<u8>>) -> Record {
         Record::new(key, value)
     }
 
     /// What the reference computes from the log as it is now: samples, and lines of runs.
-    pub fn reference(&self) -> (Samples, BTreeMap<String, String>) {
+    pub(crate) fn reference(&self) -> (Samples, BTreeMap<String, String>) {
         let (mut samples, mut runs) = (Samples::new(), BTreeMap::new());
         for partition in 0..self.partitions {
             for line in self.reference_of(partition).lines() {
@@ -112,7 +112,7 @@ impl Bed {
 
     /// Waits until the bridges together show what the reference says, each series once.
     #[track_caller]
-    pub fn wait_equal(&self, bridges: &[&Service]) -> Samples {
+    pub(crate) fn wait_equal(&self, bridges: &[&Service]) -> Samples {
         eventually_ok("the bridges show what the reference says", LONG, || {
             let shown = together(bridges)?;
             let (expected, _) = self.reference();
@@ -122,7 +122,7 @@ impl Bed {
 }
 
 /// `name{b="2",a="1",le="10"}` as `name{a="1",b="2",le="10"}`; `le` as a number.
-pub fn canonical(series: &str) -> String {
+pub(crate) fn canonical(series: &str) -> String {
     let Some((name, labels)) = series.trim_end_matches('}').split_once('{') else { return format!("{series}{{}}") };
     let mut pairs: Vec<(String, String)> = labels
         .split("\",")
@@ -140,7 +140,7 @@ pub fn canonical(series: &str) -> String {
 }
 
 /// The samples of pipelines in an exposition.
-pub fn samples(exposition: &str) -> Samples {
+pub(crate) fn samples(exposition: &str) -> Samples {
     let lines = exposition.lines().filter(|line| line.starts_with("pipeline_") || line.starts_with("job_"));
     lines
         .filter_map(|line| {
@@ -151,7 +151,7 @@ pub fn samples(exposition: &str) -> Samples {
 }
 
 /// What all bridges show; an error if two show one series, or one does not answer.
-pub fn together(bridges: &[&Service]) -> Result<Samples, String> {
+pub(crate) fn together(bridges: &[&Service]) -> Result<Samples, String> {
     let mut all = Samples::new();
     for bridge in bridges {
         let answer = bridge.get("/metrics")?;
@@ -165,7 +165,7 @@ pub fn together(bridges: &[&Service]) -> Result<Samples, String> {
 }
 
 /// Sums of floats may differ in their last digits.
-pub fn differences(shown: &Samples, expected: &Samples) -> Result<(), String> {
+pub(crate) fn differences(shown: &Samples, expected: &Samples) -> Result<(), String> {
     let near = |a: f64, b: f64| (a - b).abs() <= 1e-9 * a.abs().max(b.abs());
     let mut wrong: Vec<String> = expected
         .iter()
@@ -182,7 +182,7 @@ pub fn differences(shown: &Samples, expected: &Samples) -> Result<(), String> {
 }
 
 /// Sends a stream in the background, in order, some records at a time.
-pub fn send(bed: &Bed, records: Vec<stream::Record>, chunk: usize, pause: Duration) -> JoinHandle<()> {
+pub(crate) fn send(bed: &Bed, records: Vec<stream::Record>, chunk: usize, pause: Duration) -> JoinHandle<()> {
     let (producer, topic): (Producer, String) = (bed.kafka.producer("zstd"), bed.topic.clone());
     thread::spawn(move || {
         for records in records.chunks(chunk) {
@@ -202,20 +202,20 @@ pub fn send(bed: &Bed, records: Vec<stream::Record>, chunk: usize, pause: Durati
 }
 
 /// Ends a process without warning.
-pub fn kill(bridge: &Service) {
+pub(crate) fn kill(bridge: &Service) {
     bridge.process().signal(Signal::Kill);
     bridge.process().wait_exit(Duration::from_secs(30));
 }
 
 /// Scrapes what listens and says where a counter went back.
-pub struct Watcher {
+pub(crate) struct Watcher {
     stop: Arc<AtomicBool>,
     urls: Arc<Mutex<Vec<String>>>,
     thread: Option<JoinHandle<(usize, Vec<String>)>>,
 }
 
 impl Watcher {
-    pub fn start() -> Watcher {
+    pub(crate) fn start() -> Watcher {
         let (stop, urls) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Vec<String>>>::default());
         let (mine, watched) = (stop.clone(), urls.clone());
         let thread = thread::spawn(move || {
@@ -240,12 +240,12 @@ impl Watcher {
         Watcher { stop, urls, thread: Some(thread) }
     }
 
-    pub fn watch(&self, bridges: &[&Service]) {
+    pub(crate) fn watch(&self, bridges: &[&Service]) {
         *self.urls.lock().unwrap() = bridges.iter().map(|b| b.url("/metrics")).collect();
     }
 
     /// How many scrapes there were.
-    pub fn end(mut self) -> usize {
+    pub(crate) fn end(mut self) -> usize {
         self.stop.store(true, Ordering::SeqCst);
         let (scrapes, faults) = self.thread.take().unwrap().join().unwrap();
         assert!(faults.is_empty(), "{} counters went back: {:#?}", faults.len(), &faults[..faults.len().min(10)]);
