@@ -277,6 +277,10 @@ OVERDUE.tests = [
     Case("fires", every(12, 12, stop=192), (at(minutes(216)), at(minutes(228), late(36 * 3600)),), name="by habit"),
     Case("fires", {**FAIR, **SCHEDULE, **threshold_is("overdue_ratio", 1.5)},
          (at(minutes(210.5)), at(minutes(211), late(19 * 3600))), name="its own patience"),
+    # Four runs in 7 d: every 42 h. The last at 167.5 h; 84 h and 30 minutes after it is overdue.
+    Case("fires", {stamp("SUCCEEDED"): gap(332) + " 597600 599400 601200 603000+0x180",
+                   series("pipeline_runs_total", 'status="SUCCEEDED",trigger_type="schedule"', A): "0+0x331 1 2 3 4+0x180",
+                   ACTIVE.replace("@", A): "0+0x515"}, (at(minutes(252)), at(minutes(252.5), late(306000))), name="four runs are a habit"),
     Case("below", {**FAIR, **SCHEDULE}, (at(minutes(192)), at(minutes(215))), name="not long enough"),
     Case("below", every(60, 12, stop=180), (at(minutes(280)),), name="fewer than four runs are no habit"),
     Case("below", every(12, 12, stop=192, active="1"), (at(minutes(240)),), name="it is running"),
@@ -415,7 +419,8 @@ def runs(status, **states):
 
 
 def failing(rate):
-    part = {"bad": rate / 100 * 1.2, "under": rate / 100 * 0.99, "over": rate / 100 * 1.01, "brief": min(1, rate / 5)}
+    part = {"bad": rate / 100 * 1.2, "under": rate / 100 * 0.99, "over": rate / 100 * 1.01, "brief": min(1, rate / 5),
+            "peak": rate / 100 * 6.75, "calm": rate / 100 * 0.9}
     ok = {k: round(1000 * (1 - v), 3) for k, v in part.items()}
     wrong = {k: round(1000 * v, 3) for k, v in part.items()}
     return [
