@@ -648,6 +648,11 @@ ES = Alert(
         onset=3,
     )
     + [
+        # Numerator and denominator look at the same window: the requests began 12 minutes ago.
+        Case("fires", scene([bulk("success", good=0, bad=94), bulk("error", good=0, bad=6)], [("good", 20), ("bad", 12)]),
+             (at(31, Firing(LABELS, None)),), name="after a pause"),
+        Case("below", scene([bulk("success", good=0, bad=96), bulk("error", good=0, bad=4)], [("good", 20), ("bad", 12)]),
+             (at(31),), name="after a pause"),
         # 0.55 a minute is less than 0.01 a second, 0.65 is more.
         Case("below", scene([bulk("success", good=0, bad=0.05), bulk("error", good=0, bad=0.5)], [("bad", 26)]), (at(25),), name="too few requests"),
         Case("boundary", scene([bulk("success", good=0, bad=0.05), bulk("error", good=0, bad=0.6)], [("bad", 26)]),
@@ -674,3 +679,9 @@ BUFFER = Alert(
 )
 
 ALERTS = [JOB_FAILED, FAILURES, SLA_MISSED, AT_RISK, OVERDUE, SUCCESS_AGE, SPIKE, STEP_SLOW, NO_ROWS, EXHAUSTED, LOST, ES, BUFFER, BUFFER_DROPS]
+
+# Another pipeline with thresholds of its own: each must be held against its own.
+for _alert in ALERTS + BUDGET:
+    if "pipeline:threshold:value" in _alert.expr:
+        _first = _alert.tests[0]
+        _alert.tests[0] = replace(_first, series={**_first.series, OTHER: "0+0x600"})
