@@ -32,7 +32,11 @@ def at(minute, *firing):
 
 
 def threshold_is(name, value, pipeline=ID):
-    return {f'pipeline_alert_threshold{{name="{name}",pipeline_id="{pipeline}"}}': f"{value}+0x1500"}
+    # Beside it one of another name, which must not count.
+    return {
+        f'pipeline_alert_threshold{{name="{name}",pipeline_id="{pipeline}"}}': f"{value}+0x1500",
+        f'pipeline_alert_threshold{{name="of_another_alert",pipeline_id="{pipeline}"}}': "1000000000+0x1500",
+    }
 
 
 ACTIVE = series("pipeline_runs_active")
@@ -483,6 +487,8 @@ STEP_SLOW.tests = [
     Case("fires", {**scene(SLOWER, [("good", WEEK), ("under", 26)]), **threshold_is("step_slow_factor", 1.5)}, (hours(WEEK + 24, slow()),),
          name="its own factor"),
     Case("below", scene(SLOWER, [("good", WEEK), ("under", 26)]), (hours(WEEK + 24),)),
+    Case("below", {**scene(SLOWER, [("edge", 108), ("good", 84), ("bad", 26)]), **threshold_is("step_slow_factor", 2.5)},
+         (hours(WEEK + 24),), name="the whole week counts"),
     Case("below", scene(SHORT, [("good", WEEK), ("bad", 25)]), (hours(WEEK + 24),), name="a minute is not slow"),
     Case("below", scene(SLOWER, [("bad", WEEK)]), (hours(WEEK - 1),), name="as slow as ever"),
     Case("below", {**scene(SLOWER, [("good", WEEK), ("bad", 26)]), **threshold_is("step_slow_factor", 4)}, (hours(WEEK + 24),), name="its own factor"),
