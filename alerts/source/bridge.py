@@ -374,6 +374,9 @@ def burn_tests(alerts, specs_of, labels, value_of, omit_min=None):
             # Eight samples of 6.75 times the burn rate are 0.9 of it in 60.
             Case("boundary", scene(specs, [("good", window + 4), ("peak", 8)]), (at(window + 11),),
                  name="the short window, and nearly the long one"),
+            # All the short window's rates look at the same time, also when nothing came for a while.
+            Case("boundary", scene(specs, [("bad", n), ("idle", brief - 2), ("over", 2)]), (at(n + brief - 1, quiet),),
+                 name="after a pause"),
             Case("boundary", scene(specs, [("bad", n), ("calm", brief + 1)]), (at(n - 1, quiet), at(n + brief)),
                  name="the long window, and nearly the short one"),
         ]
@@ -403,7 +406,7 @@ def late(rate):
 
     bad, under, over = rate / 100 * 1.2, rate / 100 * 0.99, rate / 100 * 1.01
     # From nothing on, so that extrapolation stretches all alike where a window is not full.
-    count = Counter(AGE % ("count", HERE, ""), good=1000, bad=1000, start=0)
+    count = Worst(AGE % ("count", HERE, ""), good=1000, bad=1000, under=1000, over=1000)
     bucket = Worst(AGE % ("bucket", HERE, ',le="30.0"'), good=1000, bad=on_time(bad), under=on_time(under),
                    over=on_time(over), worst=0, brief=on_time(min(1, rate / 5)),
                    peak=on_time(rate / 100 * 6.75), calm=on_time(rate / 100 * 0.9))
@@ -419,6 +422,7 @@ class Worst(Counter):
         super().__init__(series, good=good, bad=bad, under=under, over=over, start=0)
         for state in ("worst", "brief", "peak", "calm"):
             object.__setattr__(self, state, more.get(state, good))
+        object.__setattr__(self, "idle", 0)
 
 
 burn_tests(FRESH, late, TOPIC_LABELS, lambda rate: rate / 100 * 1.2)
