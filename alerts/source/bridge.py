@@ -371,6 +371,14 @@ def burn_tests(alerts, specs_of, labels, value_of, omit_min=None):
                  name="as soon as the short window is good"),
             Case("below", scene(specs, [("good", window + 4), ("brief", 1), ("good", 3)]),
                  (at(window + 3), at(window + 7)), name="the short window alone"),
+            # Eight samples of 6.75 times the burn rate are 0.9 of it in 60.
+            Case("boundary", scene(specs, [("good", window + 4), ("peak", 8)]), (at(window + 11),),
+                 name="the short window, and nearly the long one"),
+            # All the short window's rates look at the same time, also when nothing came for a while.
+            Case("boundary", scene(specs, [("bad", n), ("idle", brief - 2), ("over", 2)]), (at(n + brief - 1, quiet),),
+                 name="after a pause"),
+            Case("boundary", scene(specs, [("bad", n), ("calm", brief + 1)]), (at(n - 1, quiet), at(n + brief)),
+                 name="the long window, and nearly the short one"),
         ]
         if i:
             continue
@@ -398,20 +406,23 @@ def late(rate):
 
     bad, under, over = rate / 100 * 1.2, rate / 100 * 0.99, rate / 100 * 1.01
     # From nothing on, so that extrapolation stretches all alike where a window is not full.
-    count = Counter(AGE % ("count", HERE, ""), good=1000, bad=1000, start=0)
+    count = Worst(AGE % ("count", HERE, ""), good=1000, bad=1000, under=1000, over=1000)
     bucket = Worst(AGE % ("bucket", HERE, ',le="30.0"'), good=1000, bad=on_time(bad), under=on_time(under),
-                   over=on_time(over), worst=0, brief=on_time(min(1, rate / 5)))
+                   over=on_time(over), worst=0, brief=on_time(min(1, rate / 5)),
+                   peak=on_time(rate / 100 * 6.75), calm=on_time(rate / 100 * 0.9))
     other = Counter(AGE % ("bucket", HERE, ',le="300.0"'), good=1000, bad=1000, start=0)
     return [count, bucket, other]
 
 
 class Worst(Counter):
-    """A counter with two more states: all of it is bad, and very bad (for a short while)."""
+    """A counter with more states: all of it is bad, very bad for a short while, and those in
+    which one window alone burns (`peak`: the short one, `calm` after `bad`: the long one)."""
 
-    def __init__(self, series, good, bad, under, over, worst, brief):
+    def __init__(self, series, good, bad, under, over, **more):
         super().__init__(series, good=good, bad=bad, under=under, over=over, start=0)
-        object.__setattr__(self, "worst", worst)
-        object.__setattr__(self, "brief", brief)
+        for state in ("worst", "brief", "peak", "calm"):
+            object.__setattr__(self, state, more.get(state, good))
+        object.__setattr__(self, "idle", 0)
 
 
 burn_tests(FRESH, late, TOPIC_LABELS, lambda rate: rate / 100 * 1.2)

@@ -32,7 +32,11 @@ def at(minute, *firing):
 
 
 def threshold_is(name, value, pipeline=ID):
-    return {f'pipeline_alert_threshold{{name="{name}",pipeline_id="{pipeline}"}}': f"{value}+0x1500"}
+    # Beside it one of another name, which must not count.
+    return {
+        f'pipeline_alert_threshold{{name="{name}",pipeline_id="{pipeline}"}}': f"{value}+0x1500",
+        f'pipeline_alert_threshold{{name="of_another_alert",pipeline_id="{pipeline}"}}': "1000000000+0x1500",
+    }
 
 
 ACTIVE = series("pipeline_runs_active")
@@ -277,6 +281,10 @@ OVERDUE.tests = [
     Case("fires", every(12, 12, stop=192), (at(minutes(216)), at(minutes(228), late(36 * 3600)),), name="by habit"),
     Case("fires", {**FAIR, **SCHEDULE, **threshold_is("overdue_ratio", 1.5)},
          (at(minutes(210.5)), at(minutes(211), late(19 * 3600))), name="its own patience"),
+    # Four runs in 7 d: every 42 h. The last at 167.5 h; 84 h and 30 minutes after it is overdue.
+    Case("fires", {stamp("SUCCEEDED"): gap(332) + " 597600 599400 601200 603000+0x180",
+                   series("pipeline_runs_total", 'status="SUCCEEDED",trigger_type="schedule"', A): "0+0x331 1 2 3 4+0x180",
+                   ACTIVE.replace("@", A): "0+0x515"}, (at(minutes(252)), at(minutes(252.5), late(306000))), name="four runs are a habit"),
     Case("below", {**FAIR, **SCHEDULE}, (at(minutes(192)), at(minutes(215))), name="not long enough"),
     Case("below", every(60, 12, stop=180), (at(minutes(280)),), name="fewer than four runs are no habit"),
     Case("below", every(12, 12, stop=192, active="1"), (at(minutes(240)),), name="it is running"),
@@ -415,7 +423,8 @@ def runs(status, **states):
 
 
 def failing(rate):
-    part = {"bad": rate / 100 * 1.2, "under": rate / 100 * 0.99, "over": rate / 100 * 1.01, "brief": min(1, rate / 5)}
+    part = {"bad": rate / 100 * 1.2, "under": rate / 100 * 0.99, "over": rate / 100 * 1.01, "brief": min(1, rate / 5),
+            "peak": rate / 100 * 6.75, "calm": rate / 100 * 0.9}
     ok = {k: round(1000 * (1 - v), 3) for k, v in part.items()}
     wrong = {k: round(1000 * v, 3) for k, v in part.items()}
     return [
@@ -478,6 +487,8 @@ STEP_SLOW.tests = [
     Case("fires", {**scene(SLOWER, [("good", WEEK), ("under", 26)]), **threshold_is("step_slow_factor", 1.5)}, (hours(WEEK + 24, slow()),),
          name="its own factor"),
     Case("below", scene(SLOWER, [("good", WEEK), ("under", 26)]), (hours(WEEK + 24),)),
+    Case("below", {**scene(SLOWER, [("edge", 108), ("good", 84), ("bad", 26)]), **threshold_is("step_slow_factor", 2.5)},
+         (hours(WEEK + 24),), name="the whole week counts"),
     Case("below", scene(SHORT, [("good", WEEK), ("bad", 25)]), (hours(WEEK + 24),), name="a minute is not slow"),
     Case("below", scene(SLOWER, [("bad", WEEK)]), (hours(WEEK - 1),), name="as slow as ever"),
     Case("below", {**scene(SLOWER, [("good", WEEK), ("bad", 26)]), **threshold_is("step_slow_factor", 4)}, (hours(WEEK + 24),), name="its own factor"),
@@ -643,6 +654,11 @@ ES = Alert(
         onset=3,
     )
     + [
+        # Numerator and denominator look at the same window: the requests began 12 minutes ago.
+        Case("fires", scene([bulk("success", good=0, bad=94), bulk("error", good=0, bad=6)], [("good", 20), ("bad", 12)]),
+             (at(31, Firing(LABELS, None)),), name="after a pause"),
+        Case("below", scene([bulk("success", good=0, bad=96), bulk("error", good=0, bad=4)], [("good", 20), ("bad", 12)]),
+             (at(31),), name="after a pause"),
         # 0.55 a minute is less than 0.01 a second, 0.65 is more.
         Case("below", scene([bulk("success", good=0, bad=0.05), bulk("error", good=0, bad=0.5)], [("bad", 26)]), (at(25),), name="too few requests"),
         Case("boundary", scene([bulk("success", good=0, bad=0.05), bulk("error", good=0, bad=0.6)], [("bad", 26)]),
@@ -669,3 +685,9 @@ BUFFER = Alert(
 )
 
 ALERTS = [JOB_FAILED, FAILURES, SLA_MISSED, AT_RISK, OVERDUE, SUCCESS_AGE, SPIKE, STEP_SLOW, NO_ROWS, EXHAUSTED, LOST, ES, BUFFER, BUFFER_DROPS]
+
+# Another pipeline with thresholds of its own: each must be held against its own.
+for _alert in ALERTS + BUDGET:
+    if "pipeline:threshold:value" in _alert.expr:
+        _first = _alert.tests[0]
+        _alert.tests[0] = replace(_first, series={**_first.series, OTHER: "0+0x600"})

@@ -91,12 +91,12 @@ PIPELINES_SLOW = [
     R(
         "pipeline_step:pipeline_step_duration_seconds:mean1d",
         "rate(pipeline_step:pipeline_step_duration_seconds_sum:max[1d])\n"
-        "/ (rate(pipeline_step:pipeline_step_duration_seconds_count:max[1d]) > 0)",
+        "/ rate(pipeline_step:pipeline_step_duration_seconds_count:max[1d])",
     ),
     R(
         "pipeline_step:pipeline_step_duration_seconds:mean7d",
         "rate(pipeline_step:pipeline_step_duration_seconds_sum:max[7d])\n"
-        "/ (rate(pipeline_step:pipeline_step_duration_seconds_count:max[7d]) > 0)",
+        "/ rate(pipeline_step:pipeline_step_duration_seconds_count:max[7d])",
     ),
 ]
 
@@ -108,7 +108,7 @@ def run_budget(window):
         R(f"pipeline:pipeline_runs:rate{window}", f"sum without (status, trigger_type) ({rate % ''})"),
         R(
             f"pipeline:pipeline_run_failures:ratio_rate{window}",
-            "sum without (status, trigger_type) (" + rate % '{status="FAILED"}' + f")\n/ (pipeline:pipeline_runs:rate{window} > 0)",
+            "sum without (status, trigger_type) (" + rate % '{status="FAILED"}' + f")\n/ pipeline:pipeline_runs:rate{window}",
         ),
     ]
 
@@ -121,7 +121,7 @@ def freshness(window):
     return R(
         f"topic:kafka2prom_late_dumps:ratio_rate{window}",
         f"1 - sum without (instance, le) (rate({bucket}[{window}]))\n"
-        f"/ (sum without (instance) (rate({count}[{window}])) > 0)",
+        f"/ sum without (instance) (rate({count}[{window}]))",
     )
 
 
