@@ -15,7 +15,7 @@ pub(crate) fn run(args: &CheckTemplatesArgs) -> Done {
     let files = read_templates(&args.dir)?;
     let templates =
         TemplateSet::load(&files).map_err(|faults| Failure::Usage(faults.iter().map(ToString::to_string).collect()))?;
-    let cases = entries(&args.dir.join("cases"), |path| path.is_dir())?;
+    let cases = entries(&args.dir.join("cases"), Path::is_dir)?;
     let mut failed = 0;
     for case in &cases {
         failed += usize::from(!check_case(&templates, case, args.update)?);

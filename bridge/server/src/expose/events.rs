@@ -20,7 +20,7 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::{Exposer, respond};
-use crate::append::{Append, Appender, Place};
+use crate::append::{Append, Appender, Done, Place};
 
 /// What a request may weigh as it comes, and decompressed.
 const MAX_BODY: usize = 16 << 20;
@@ -262,9 +262,7 @@ async fn append(sink: &EventSink, topic: &str, kind: Option<&str>, records: &[Re
         };
         let (tx, rx) = oneshot::channel::<Result<Place, String>>();
         // The client may have gone.
-        let done = Box::new(move |result: Result<Place, _>| {
-            drop(tx.send(result.map_err(|e: rdkafka::error::KafkaError| e.to_string())));
-        });
+        let done: Done = Box::new(move |result| drop(tx.send(result.map_err(|error| error.to_string()))));
         sink.appender.send(&append, done).map_err(|error| error.to_string())?;
         under_way.push(rx);
     }
