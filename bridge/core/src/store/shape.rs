@@ -6,8 +6,8 @@
 //! values, and the values. The next dump is compared with the segments, each value is
 //! checked by the parser's own grammar and copied; nothing else is looked at.
 //!
-//! - A [`Block`] is a run of whole lines that holds every line of its families, and is
-//!   what origins share. A [`DumpShape`] is a sequence of blocks.
+//! - A `Block` is a run of whole lines that holds every line of its families, and is
+//!   what origins share. A `DumpShape` is a sequence of blocks.
 //! - Where a block differs, only the lines up to the next block that fits are parsed
 //!   (module `mend`); the parser's judgement of them is that of the whole dump only if
 //!   they hold the same families as before, else all of it is parsed anew.
