@@ -209,8 +209,7 @@ fn an_sla_that_is_missed_across_a_failover_counts_once() {
 fn changed_templates_count_from_their_place_in_the_log_on_whoever_replays_it() {
     let Some(kafka) = require(Kafka::shared()) else { return };
     let dir = crate::support::supervise::new_dir("templates");
-    let old =
-        std::fs::read_to_string(format!("{}/tests/reference/templates.yaml", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let old = std::fs::read_to_string(format!("{}/templates/logs.yaml", env!("CARGO_MANIFEST_DIR"))).unwrap();
     std::fs::write(dir.join("templates.yaml"), &old).unwrap();
     let mut bed = Bed::new(kafka, 1);
     bed.templates = dir.to_str().unwrap().to_owned();

@@ -42,7 +42,7 @@ impl Bed {
             group: unique("bridges"),
             partitions,
             rest: "runs: {lost_after: 20s}\n".to_owned(),
-            templates: format!("{ROOT}/tests/reference"),
+            templates: format!("{ROOT}/templates"),
         };
         kafka.create_topic(&bed.topic, partitions, &[("message.timestamp.type", "LogAppendTime")]);
         kafka.create_topic(&bed.state, 2, &[("cleanup.policy", "compact")]);
