@@ -9,15 +9,15 @@
 //! same snapshot.
 mod bytes;
 mod cell;
+mod cells;
 mod loss;
 mod native;
+mod plan;
 mod render;
 mod snapshot;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-
-use k2p_core::labels::push_label;
 
 pub use loss::{Changes, Loss};
 pub use native::{NativeHistogram, Span};
@@ -26,8 +26,10 @@ pub use snapshot::SnapshotError;
 
 use crate::event::Subject;
 use crate::fact::Fact;
-use crate::template::{Identifier, Metric, Rule, TemplateSet};
+use crate::template::{Identifier, Metric, TemplateSet};
 use cell::Cell;
+use cells::{Cells, LabelSet};
+use plan::Plans;
 
 /// How much a partition may hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,15 +52,14 @@ pub struct Series {
     subjects: Vec<Entry>,
     /// Places of the subjects that changed since they were last asked for.
     dirty: Vec<usize>,
-    /// The label set at hand.
-    key: String,
+    plans: Plans,
 }
 
 /// A subject's series, by metric and canonical label set.
 #[derive(Debug)]
 struct Entry {
     subject: Subject,
-    families: BTreeMap<u16, BTreeMap<Box<str>, Cell>>,
+    cells: Cells,
     dirty: bool,
 }
 
@@ -72,21 +73,26 @@ impl Series {
             index: HashMap::default(),
             subjects: Vec::new(),
             dirty: Vec::new(),
-            key: String::new(),
+            plans: Plans::default(),
         }
     }
 
     /// Lets a fact have its effect. Templates other than the last ones are adopted first.
     pub fn apply(&mut self, templates: &TemplateSet, fact: &dyn Fact) -> Changes {
         let mut changes = Changes::default();
-        if self.templates != templates.hash() {
-            changes.dropped_series = self.adopt(templates);
+        self.count(templates, fact, &mut changes);
+        changes
+    }
+
+    /// [`Series::apply`], adding to what other facts could not do.
+    pub(crate) fn count(&mut self, templates: &TemplateSet, fact: &dyn Fact, changes: &mut Changes) {
+        if !Arc::ptr_eq(&self.metrics, &templates.metrics) && self.templates != templates.hash() {
+            changes.dropped_series += self.adopt(templates);
         }
         let mut place = None;
-        for (at, metric, rule) in templates.rules(fact.kind()) {
-            if !rule.matches(fact) {
-                continue;
-            }
+        for step in &*self.plans.of(templates, fact) {
+            let metric = &templates.metrics[usize::from(step.metric)];
+            let rule = &metric.rules[usize::from(step.rule)];
             let value = match rule.value.admissible(fact, &metric.kind) {
                 Ok(Some(value)) => Some(value),
                 Ok(None) if rule.absent_removes => None,
@@ -96,17 +102,18 @@ impl Series {
                     continue;
                 }
             };
-            let place = *place.get_or_insert_with(|| self.place(fact.subject(), &mut changes));
-            self.label_set(metric, rule, fact, &mut changes);
+            let place = *place.get_or_insert_with(|| self.place(fact.subject(), changes));
+            for loss in &step.losses {
+                changes.add(*loss);
+            }
             let changed = match value {
-                Some(value) => self.update(place, at, metric, value, &mut changes),
-                None => self.remove(place, at),
+                Some(value) => self.update(place, step.metric, metric, &step.labels, value, changes),
+                None => self.subjects[place].cells.remove(step.metric, &step.labels),
             };
             if changed {
                 self.mark(place);
             }
         }
-        changes
     }
 
     /// Goes over to other templates: metrics that mean the same keep their series, the
@@ -123,15 +130,16 @@ impl Series {
         }
         let mut lost = 0;
         for place in 0..self.subjects.len() {
-            let families = std::mem::take(&mut self.subjects[place].families);
-            for (at, cells) in families {
+            let cells = std::mem::take(&mut self.subjects[place].cells);
+            for (at, labels, cell) in cells.into_all() {
                 match moved.get(&at) {
-                    Some(new) => drop(self.subjects[place].families.insert(*new, cells)),
-                    None => lost += cells.len() as u64,
+                    Some(new) => self.subjects[place].cells.insert(*new, labels, cell),
+                    None => lost += 1,
                 }
             }
             self.mark(place);
         }
+        self.plans.clear();
         self.metrics = Arc::clone(&templates.metrics);
         templates.hash().clone_into(&mut self.templates);
         lost
@@ -160,7 +168,7 @@ impl Series {
 
     /// Label sets over all subjects and metrics (a histogram's buckets are not counted).
     pub fn len(&self) -> usize {
-        self.subjects.iter().flat_map(|entry| entry.families.values()).map(BTreeMap::len).sum()
+        self.subjects.iter().map(|entry| entry.cells.len()).sum()
     }
 
     /// Whether there is no series.
@@ -172,8 +180,8 @@ impl Series {
     pub fn render(&self, subject: &Subject) -> Rendered<'_> {
         let mut rendered = Rendered::default();
         if let Some(place) = self.index.get(subject) {
-            for (at, cells) in &self.subjects[*place].families {
-                rendered.add(&self.metrics[usize::from(*at)], cells);
+            for (at, family) in self.subjects[*place].cells.families() {
+                rendered.add(&self.metrics[usize::from(at)], family);
             }
         }
         rendered
@@ -208,42 +216,36 @@ impl Series {
     fn insert(&mut self, subject: Subject) -> usize {
         let place = self.subjects.len();
         self.index.insert(subject.clone(), place);
-        self.subjects.push(Entry { subject, families: BTreeMap::new(), dirty: false });
+        self.subjects.push(Entry { subject, cells: Cells::default(), dirty: false });
         place
     }
 
-    /// Writes the canonical label set of a fact to `key`.
-    fn label_set(&mut self, metric: &Metric, rule: &Rule, fact: &dyn Fact, changes: &mut Changes) {
-        self.key.clear();
-        for (name, spec) in metric.labels.iter().zip(&rule.labels) {
-            let (value, hidden) = spec.value(fact);
-            if let Some(identifier) = hidden {
-                changes.add(Loss::of(identifier));
-            }
-            push(&mut self.key, name, &value);
-        }
-    }
-
-    fn update(&mut self, place: usize, at: u16, metric: &Metric, value: f64, changes: &mut Changes) -> bool {
-        let cells = self.subjects[place].families.entry(at).or_default();
-        if let Some(cell) = cells.get_mut(self.key.as_str()) {
+    fn update(
+        &mut self,
+        place: usize,
+        at: u16,
+        metric: &Metric,
+        labels: &LabelSet,
+        value: f64,
+        changes: &mut Changes,
+    ) -> bool {
+        let cells = &mut self.subjects[place].cells;
+        if let Some(cell) = cells.get_mut(at, labels) {
             return cell.update(&metric.kind, value);
         }
-        if cells.len() >= metric.max_series as usize {
+        let mut labels = labels.clone();
+        if cells.count(at) >= metric.max_series as usize {
             changes.add(Loss::SeriesCap);
-            self.key.clear();
-            for name in &metric.labels {
-                push(&mut self.key, name, crate::template::OTHER);
+            labels = self.plans.overflow(metric);
+            if let Some(cell) = cells.get_mut(at, &labels) {
+                cell.update(&metric.kind, value);
+                return true;
             }
         }
-        let cell = cells.entry(self.key.as_str().into()).or_insert_with(|| Cell::new(&metric.kind));
+        let mut cell = Cell::new(&metric.kind);
         cell.update(&metric.kind, value);
+        cells.insert(at, labels, cell);
         true
-    }
-
-    fn remove(&mut self, place: usize, at: u16) -> bool {
-        let cells = self.subjects[place].families.get_mut(&at);
-        cells.is_some_and(|cells| cells.remove(self.key.as_str()).is_some())
     }
 
     fn mark(&mut self, place: usize) {
@@ -252,15 +254,4 @@ impl Series {
             self.dirty.push(place);
         }
     }
-}
-
-/// Appends a label; an empty value is no label.
-fn push(key: &mut String, name: &str, value: &str) {
-    if value.is_empty() {
-        return;
-    }
-    if !key.is_empty() {
-        key.push(',');
-    }
-    push_label(key, name, value);
 }

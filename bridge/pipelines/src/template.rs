@@ -34,6 +34,7 @@ mod allowed;
 mod build;
 mod catalogue;
 mod identifier;
+mod key;
 mod label;
 mod names;
 mod rule;
@@ -49,7 +50,8 @@ pub use identifier::Identifier;
 pub(crate) use label::OTHER;
 pub(crate) use rule::Rule;
 
-use crate::fact::FactKind;
+use crate::fact::{Fact, FactKind};
+use key::KeyPart;
 
 /// What is wrong with a template: where, what, what to do.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -163,6 +165,8 @@ pub struct TemplateSet {
     pub(crate) metrics: Arc<[Metric]>,
     /// By kind of fact: which rule of which metric.
     by_kind: [Vec<(u16, u16)>; FactKind::ALL.len()],
+    /// By kind of fact: what decides which rules are met and which labels they give.
+    keys: [Box<[KeyPart]>; FactKind::ALL.len()],
     texts: Vec<(String, String)>,
     hash: String,
 }
@@ -182,7 +186,11 @@ impl TemplateSet {
                 by_kind[rule.kind as usize].push((at, rule_at));
             }
         }
-        Ok(TemplateSet { metrics: metrics.into(), by_kind, hash: hash(&texts), texts })
+        let keys = FactKind::ALL.map(|kind| {
+            let of_kind = |rule: &&Rule| rule.kind == kind;
+            key::parts(metrics.iter().flat_map(|metric| &metric.rules).filter(of_kind))
+        });
+        Ok(TemplateSet { metrics: metrics.into(), by_kind, keys, hash: hash(&texts), texts })
     }
 
     /// SHA-256 of names and texts, in hexadecimal: equal hash, equal metrics.
@@ -200,11 +208,16 @@ impl TemplateSet {
         &self.metrics
     }
 
-    pub(crate) fn rules(&self, kind: FactKind) -> impl Iterator<Item = (u16, &Metric, &Rule)> {
-        self.by_kind[kind as usize].iter().map(|(at, rule)| {
-            let metric = &self.metrics[usize::from(*at)];
-            (*at, metric, &metric.rules[usize::from(*rule)])
-        })
+    /// The rules of a kind of fact: the metric's place, the rule's place in it.
+    pub(crate) fn rules(&self, kind: FactKind) -> impl Iterator<Item = (u16, u16, &Rule)> {
+        let places = self.by_kind[kind as usize].iter();
+        places.map(|(at, rule)| (*at, *rule, &self.metrics[usize::from(*at)].rules[usize::from(*rule)]))
+    }
+
+    /// Writes what decides which rules a fact meets and which labels they give it: facts
+    /// of one kind with equal keys are alike in both. `false` if it is too long to keep.
+    pub(crate) fn key(&self, fact: &dyn Fact, out: &mut Vec<u8>) -> bool {
+        key::write(&self.keys[fact.kind() as usize], fact, out)
     }
 }
 

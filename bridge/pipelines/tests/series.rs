@@ -93,6 +93,64 @@ fn losses(changes: &Changes) -> Vec<(Loss, u32)> {
     changes.losses().collect()
 }
 
+/// What is worked out for one fact must not be taken for another.
+#[test]
+fn facts_that_look_alike_are_told_apart() {
+    let templates = templates(
+        "metrics:
+  - {name: first_total, type: counter, help: A., match: {kind: log}, labels: [{name: step, field: step, take: last_segment, default: none}]}
+  - {name: second_total, type: counter, help: B., match: {kind: log, where: [{field: error, present: true}]}}
+",
+    );
+    let mut series = series(10);
+    for texts in [
+        &[("step", "a.b")][..],
+        &[("step", "c/b")],
+        &[("step", "...")],
+        &[("step", "")],
+        &[],
+        &[("error", "")],
+        &[("step", "b"), ("error", "x")],
+        &[("error", "b")],
+    ] {
+        series.apply(&templates, &log("p", texts, &[]));
+    }
+    series.apply(&templates, &log("p", &[], &[("step", 3.0)]));
+    series.apply(&templates, &log("p", &[("step", "3")], &[]));
+    let expected = [
+        "first_total{} 1",
+        "first_total{step=\"3\"} 2",
+        "first_total{step=\"b\"} 3",
+        "first_total{step=\"none\"} 4",
+        "second_total{} 3",
+    ];
+    assert_eq!(shown(&series, &pipeline("p")), expected);
+}
+
+/// More sorts of facts than are remembered, and texts too long to be: nothing is lost.
+#[test]
+fn any_number_of_sorts_of_facts_is_counted() {
+    let templates = templates(
+        "metrics:
+  - {name: first_total, type: counter, help: A., match: {kind: log}, labels: [{name: step, field: step, values: {x: y}, rest: z}]}
+",
+    );
+    let mut series = series(10);
+    let mut sent = 0;
+    for _ in 0..2 {
+        for n in 0..20_000 {
+            series.apply(&templates, &log("p", &[("step", &format!("step_{n}"))], &[]));
+            sent += 1;
+        }
+        series.apply(&templates, &log("p", &[("step", &"x".repeat(70_000))], &[]));
+        series.apply(&templates, &log("p", &[("step", &"x".repeat(1_000))], &[]));
+        series.apply(&templates, &log("p", &[("step", "x")], &[]));
+        sent += 2;
+    }
+    let expected = ["first_total{step=\"y\"} 2".to_owned(), format!("first_total{{step=\"z\"}} {sent}")];
+    assert_eq!(shown(&series, &pipeline("p")), expected);
+}
+
 #[test]
 fn facts_have_their_effect_by_type() {
     let templates = templates(TEMPLATES);

@@ -1,4 +1,6 @@
 //! Events as facts: their fields under the names of design §6.
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::{ErrorInfo, Event, JobContent, JobEntry, LineageEvent, LogEvent, RunEvent, Subject, UnixNs};
@@ -12,13 +14,18 @@ use crate::fact::{Fact, FactKind, Scalar};
 #[derive(Debug)]
 pub struct EventFact<'a> {
     event: &'a Event,
-    subject: Subject,
+    subject: Cow<'a, Subject>,
 }
 
 impl<'a> EventFact<'a> {
     /// The fact of an event.
     pub fn new(event: &'a Event) -> EventFact<'a> {
-        EventFact { event, subject: event.subject() }
+        EventFact { event, subject: Cow::Owned(event.subject()) }
+    }
+
+    /// The fact of an event that is counted under a subject.
+    pub fn under(event: &'a Event, subject: &'a Subject) -> EventFact<'a> {
+        EventFact { event, subject: Cow::Borrowed(subject) }
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) const TOO_DEEP: &str = "nested too deep";
 /// What serde_json says of the syntax, or [`TOO_DEEP`].
 pub(super) fn parse(line: &str, nesting: usize) -> Result<Node<'_>, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_str(line);
-    let node = Seed { left: nesting }.deserialize(&mut reader)?;
+    let node = Seed { left: nesting, fields: TOP_FIELDS }.deserialize(&mut reader)?;
     reader.end()?;
     Ok(node)
 }
@@ -90,7 +90,14 @@ pub(super) fn into_map(fields: Object<'_>) -> serde_json::Map<String, serde_json
 #[derive(Clone, Copy)]
 struct Seed {
     left: usize,
+    /// Fields that an object has room for at first.
+    fields: usize,
 }
+
+/// Fields of an event: room for them is made once.
+const TOP_FIELDS: usize = 16;
+/// Fields of an object in it.
+const INNER_FIELDS: usize = 4;
 
 impl<'de> DeserializeSeed<'de> for Seed {
     type Value = Node<'de>;
@@ -102,7 +109,7 @@ impl<'de> DeserializeSeed<'de> for Seed {
 
 impl Seed {
     fn below<E: Error>(self) -> Result<Seed, E> {
-        self.left.checked_sub(1).map(|left| Seed { left }).ok_or_else(|| E::custom(TOO_DEEP))
+        self.left.checked_sub(1).map(|left| Seed { left, fields: INNER_FIELDS }).ok_or_else(|| E::custom(TOO_DEEP))
     }
 }
 
@@ -152,7 +159,7 @@ impl<'de> Visitor<'de> for Seed {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Node<'de>, A::Error> {
         let below = self.below()?;
-        let mut fields = Vec::with_capacity(8);
+        let mut fields = Vec::with_capacity(self.fields);
         while let Some(key) = entries.next_key_seed(Key)? {
             fields.push((key, entries.next_value_seed(below)?));
         }

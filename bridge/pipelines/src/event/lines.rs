@@ -20,9 +20,20 @@ impl Kind {
 
     /// Told by the fields, in design §6's order.
     fn of(fields: &Object<'_>) -> Option<Kind> {
-        let told = [("content", Kind::Job), ("operation", Kind::Lineage), ("status", Kind::Run), ("level", Kind::Log)];
-        let has = |name: &str| fields.iter().any(|(key, node)| key == name && *node != Node::Null);
-        told.iter().find(|(name, _)| has(name)).map(|(_, kind)| *kind)
+        let mut told = None;
+        for (key, node) in fields {
+            let (rank, kind) = match &**key {
+                "content" => (0, Kind::Job),
+                "operation" => (1, Kind::Lineage),
+                "status" => (2, Kind::Run),
+                "level" => (3, Kind::Log),
+                _ => continue,
+            };
+            if *node != Node::Null && told.is_none_or(|(known, _)| rank < known) {
+                told = Some((rank, kind));
+            }
+        }
+        told.map(|(_, kind)| kind)
     }
 }
 
@@ -89,7 +100,13 @@ pub fn parse_record(
     }
 }
 
+/// Lines that room is made for before they are read.
+const MAX_RESERVED: usize = 256;
+
 fn ndjson(value: &[u8], header: Option<Kind>, limits: &EventLimits, out: &mut ParsedEvents) {
+    // Growing by doubling would move each event once more.
+    let lines = memchr::memchr_iter(b'\n', value).take(MAX_RESERVED).count() + 1;
+    out.events.reserve(lines.min(MAX_RESERVED));
     let mut start = 0;
     let mut number = 0u32;
     while start < value.len() {

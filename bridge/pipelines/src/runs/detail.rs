@@ -2,7 +2,7 @@
 //! from what run events carry beside the state.
 use std::sync::Arc;
 
-use super::limits::{Place, RunCount, RunCounts, RunLimits, clip};
+use super::limits::{Place, RunCount, RunCounts, RunLimits, clip, cut};
 use super::pipeline::{Before, Pipeline};
 use super::run::{Dataset, Detail, RunError, Step};
 use super::{Output, Totals};
@@ -26,17 +26,23 @@ impl Pipeline {
         totals: &mut Totals,
         out: &mut Output,
     ) {
-        let known = self.runs.get(run_id).map(|run| &**run);
-        let before = Before::of(known);
-        if known.is_none() && !self.has_room_for_unknown(limits) {
-            out.counts.add(RunCount::DetailUntracked);
-            return;
-        }
+        let known = self.runs.get_key_value(run_id);
+        let before = Before::of(known.map(|(_, run)| &**run));
         let fresh = known.is_none();
-        if fresh {
-            self.runs.insert(Arc::from(run_id), Arc::default());
-        }
-        let Some(entry) = self.runs.get_mut(run_id) else {
+        let run_id = match known {
+            Some((run_id, _)) => run_id.clone(),
+            None if !self.has_room_for_unknown(limits) => {
+                out.counts.add(RunCount::DetailUntracked);
+                return;
+            }
+            None => {
+                let run_id: Arc<str> = Arc::from(run_id);
+                self.runs.insert(run_id.clone(), Arc::default());
+                run_id
+            }
+        };
+        let Pipeline { subject, runs, tally } = self;
+        let Some(entry) = runs.get_mut(&run_id) else {
             return;
         };
         let run = Arc::make_mut(entry);
@@ -54,8 +60,9 @@ impl Pipeline {
                 Told::Lineage(event) => writer.lineage_event(event),
             }
         }
-        if fresh || run.state != before.state() {
-            self.settle(&Arc::from(run_id), before, place, limits, totals, out);
+        let moved = fresh || run.state != before.state();
+        if moved && tally.settle(subject, &run_id, run, before, place, totals, out) {
+            self.make_room(place.time, limits, totals, &mut out.counts);
         }
     }
 }
@@ -133,13 +140,18 @@ impl Writer<'_> {
 
     fn step(&mut self, name: &str, event: &LogEvent, failed: bool) {
         // Names are compared as they are kept: two that are one when cut are one step.
-        let kept = clip(name, self.limits.name_bytes, self.counts);
+        let kept = cut(name, self.limits.name_bytes, self.counts);
         let steps = &mut self.detail.steps;
-        let at = match steps.iter().position(|s| s.name == kept) {
+        let at = match steps.iter().position(|s| *s.name == *kept) {
             Some(at) => at,
             None if steps.len() >= self.limits.steps => return self.left_out(RunCount::StepLeftOut),
             None => {
-                steps.push(Step { name: kept, first: event.timestamp, last: event.timestamp, ..Step::default() });
+                steps.push(Step {
+                    name: kept.into(),
+                    first: event.timestamp,
+                    last: event.timestamp,
+                    ..Step::default()
+                });
                 steps.len() - 1
             }
         };
@@ -172,27 +184,30 @@ impl Writer<'_> {
     fn lineage_event(&mut self, event: &LineageEvent) {
         self.correlation_id(event.correlation_id.as_deref());
         let limits = self.limits;
-        let mut cut = |text: &str| clip(text, limits.name_bytes, self.counts);
-        let new = Dataset {
-            name: cut(&event.dataset),
-            version: event.version.as_deref().map(&mut cut),
-            partition: event.partition.as_deref().map(&mut cut),
-            rows: event.rows,
-            time: event.timestamp,
-        };
+        let mut cut = |text| cut(text, limits.name_bytes, self.counts);
+        let name = cut(&event.dataset);
+        let version = event.version.as_deref().map(&mut cut);
+        let partition = event.partition.as_deref().map(&mut cut);
         let all = match event.operation {
             Operation::Read => &mut self.detail.reads,
             Operation::Write => &mut self.detail.writes,
         };
-        let same = |d: &&mut Dataset| (&d.name, &d.version, &d.partition) == (&new.name, &new.version, &new.partition);
+        let same =
+            |d: &&mut Dataset| (&*d.name, d.version.as_deref(), d.partition.as_deref()) == (name, version, partition);
         let full = all.len() >= limits.datasets;
         match all.iter_mut().find(same) {
             Some(kept) => {
-                kept.rows = new.rows.or(kept.rows);
-                kept.time = kept.time.max(new.time);
+                kept.rows = event.rows.or(kept.rows);
+                kept.time = kept.time.max(event.timestamp);
             }
             None if full => self.left_out(RunCount::DatasetLeftOut),
-            None => all.push(new),
+            None => all.push(Dataset {
+                name: name.into(),
+                version: version.map(Into::into),
+                partition: partition.map(Into::into),
+                rows: event.rows,
+                time: event.timestamp,
+            }),
         }
     }
 

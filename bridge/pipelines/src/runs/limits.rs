@@ -177,16 +177,21 @@ impl Place {
 }
 
 /// The text, cut at a character's boundary to at most `max` bytes.
-pub(super) fn clip(text: &str, max: usize, counts: &mut RunCounts) -> Box<str> {
+pub(super) fn cut<'a>(text: &'a str, max: usize, counts: &mut RunCounts) -> &'a str {
     if text.len() <= max {
-        return Box::from(text);
+        return text;
     }
     counts.add(RunCount::TextCut);
     let mut end = max;
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    Box::from(&text[..end])
+    &text[..end]
+}
+
+/// As [`cut`], to be kept.
+pub(super) fn clip(text: &str, max: usize, counts: &mut RunCounts) -> Box<str> {
+    Box::from(cut(text, max, counts))
 }
 
 #[cfg(test)]

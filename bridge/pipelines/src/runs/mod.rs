@@ -30,6 +30,7 @@
 mod derived;
 mod detail;
 mod limits;
+mod map;
 mod pipeline;
 mod report;
 mod run;
@@ -39,7 +40,6 @@ mod view;
 
 use std::sync::Arc;
 
-use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
 use k2p_core::model::UnixMs;
@@ -47,6 +47,7 @@ use k2p_core::model::UnixMs;
 use crate::event::{LineageEvent, LogEvent, RunEvent, Subject};
 
 use detail::Told;
+use map::{Map, sorted};
 use pipeline::{Pipeline, Saved};
 
 pub(crate) use pipeline::Loaded;
@@ -101,7 +102,7 @@ pub struct Output {
 #[derive(Debug, Clone)]
 pub struct Tracker {
     limits: RunLimits,
-    pipelines: OrdMap<Arc<str>, Arc<Pipeline>>,
+    pipelines: Map<Pipeline>,
     totals: Totals,
 }
 
@@ -115,7 +116,7 @@ struct Totals {
 impl Tracker {
     /// Without runs.
     pub fn new(limits: RunLimits) -> Tracker {
-        Tracker { limits, pipelines: OrdMap::new(), totals: Totals::default() }
+        Tracker { limits, pipelines: Map::default(), totals: Totals::default() }
     }
 
     /// Takes a run event. `subject` is the pipeline that it is counted under.
@@ -149,7 +150,7 @@ impl Tracker {
     /// is passed on as a record, and counts when that is read back.
     pub fn due(&self, now: UnixMs) -> Vec<Sentence> {
         let mut due = Vec::new();
-        for (name, pipeline) in &self.pipelines {
+        for (name, pipeline) in sorted(&self.pipelines) {
             pipeline.due(name, now, &self.limits, &mut due);
         }
         due
@@ -168,7 +169,8 @@ impl Tracker {
     /// The state of every pipeline that had a run event as a fact: for templates that are
     /// new.
     pub fn states(&self, facts: &mut Vec<Derived>) {
-        facts.extend(self.pipelines.values().filter(|p| p.is_told()).map(|p| p.state_fact()));
+        let told = sorted(&self.pipelines).into_iter().filter(|(_, pipeline)| pipeline.is_told());
+        facts.extend(told.map(|(_, pipeline)| pipeline.state_fact()));
     }
 
     /// What HTTP reads; costs two reference counts.
@@ -183,7 +185,7 @@ impl Tracker {
 
     /// Everything that a snapshot must keep, by pipeline and run.
     pub(crate) fn save(&self) -> Vec<Saved<'_>> {
-        self.pipelines.iter().map(|(name, p)| p.save(name)).collect()
+        sorted(&self.pipelines).into_iter().map(|(name, p)| p.save(name)).collect()
     }
 
     /// The tracker that was saved; what follows from the runs is made anew.
@@ -197,7 +199,7 @@ impl Tracker {
     }
 }
 
-fn pipeline_of<'a>(all: &'a mut OrdMap<Arc<str>, Arc<Pipeline>>, name: &str) -> Option<&'a mut Pipeline> {
+fn pipeline_of<'a>(all: &'a mut Map<Pipeline>, name: &str) -> Option<&'a mut Pipeline> {
     if !all.contains_key(name) {
         all.insert(Arc::from(name), Arc::new(Pipeline::new(name)));
     }

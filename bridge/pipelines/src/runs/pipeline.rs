@@ -2,13 +2,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use imbl::{OrdMap, OrdSet, Vector};
+use imbl::{OrdSet, Vector};
 use serde::{Deserialize, Serialize};
 
 use k2p_core::model::UnixMs;
 
 use super::derived::{Derived, Values};
 use super::limits::{Place, RunCount, RunLimits};
+use super::map::{Map, sorted};
 use super::report::FinishedRun;
 use super::run::{Run, RunState};
 use super::stats::Stats;
@@ -22,7 +23,7 @@ use crate::snapshot::optional_bits;
 #[derive(Debug, Clone)]
 pub(crate) struct Pipeline {
     pub(super) subject: Arc<Subject>,
-    pub(super) runs: OrdMap<Arc<str>, Arc<Run>>,
+    pub(super) runs: Map<Run>,
     pub(super) tally: Tally,
 }
 
@@ -95,7 +96,11 @@ impl Before {
 
 impl Pipeline {
     pub(super) fn new(name: &str) -> Pipeline {
-        Pipeline { subject: Arc::new(Subject::Pipeline(Box::from(name))), runs: OrdMap::new(), tally: Tally::default() }
+        Pipeline {
+            subject: Arc::new(Subject::Pipeline(Box::from(name))),
+            runs: Map::default(),
+            tally: Tally::default(),
+        }
     }
 
     /// Whether there is room for a run that was not open before.
@@ -108,59 +113,19 @@ impl Pipeline {
         self.tally.unknown < limits.unknown_runs_per_pipeline
     }
 
-    /// Draws the consequences of what an event did to a run: indices, gauges, the list
-    /// of closed runs, the finished run.
-    pub(super) fn settle(
+    /// Forgets what there is no room for, after a run closed.
+    pub(super) fn make_room(
         &mut self,
-        run_id: &Arc<str>,
-        before: Before,
-        place: Place,
-        limits: &RunLimits,
-        totals: &mut Totals,
-        out: &mut Output,
-    ) {
-        let Some(run) = self.runs.get(run_id).cloned() else {
-            return;
-        };
-        self.tally.count(before, &run, totals);
-        if run.is_watched() != before.watched {
-            if run.is_watched() {
-                self.tally.watched.insert(run_id.clone());
-            } else {
-                self.tally.watched.remove(run_id);
-            }
-        }
-        let changed = (run.state, run.attempt) != (before.state, before.attempt);
-        if changed && run.state.is_closed() {
-            self.close(run_id, place, limits, totals, &mut out.counts);
-            out.finished.push(FinishedRun::new(self.subject.value(), run_id, &run));
-        }
-        let gauges = Some(self.gauges());
-        if run.state != RunState::Unknown && self.tally.told != gauges {
-            self.tally.told = gauges;
-            out.facts.push(self.state_fact());
-        }
-    }
-
-    fn close(
-        &mut self,
-        run_id: &Arc<str>,
-        place: Place,
+        now: UnixMs,
         limits: &RunLimits,
         totals: &mut Totals,
         counts: &mut super::RunCounts,
     ) {
-        let number = self.tally.next_closing;
-        self.tally.next_closing += 1;
-        if let Some(run) = self.runs.get_mut(run_id) {
-            Arc::make_mut(run).closing = number;
-        }
-        self.tally.closings.push_back(Closing { run_id: run_id.clone(), number, time: place.time });
         let length = self.tally.closings.len();
         if length > limits.recent_per_pipeline {
             self.strip(length - 1 - limits.recent_per_pipeline);
         }
-        self.forget(place.time, limits, totals, counts);
+        self.forget(now, limits, totals, counts);
     }
 
     /// An old run keeps only what recognises its late events.
@@ -208,11 +173,11 @@ impl Pipeline {
                 continue;
             };
             for (verdict, lost_after_ms) in [(Verdict::Sla, None), (Verdict::Lost, Some(limits.lost_after_ms))] {
-                let (pipeline_id, id) = (Box::from(name), Box::from(&**run_id));
-                let sentence = Sentence { verdict, pipeline_id, run_id: id, retry_count: run.attempt, lost_after_ms };
-                if holds(run, &sentence, now) {
-                    due.push(sentence);
+                if !holds(run, verdict, run.attempt, lost_after_ms, now) {
+                    continue;
                 }
+                let (pipeline_id, run_id) = (Box::from(name), Box::from(&**run_id));
+                due.push(Sentence { verdict, pipeline_id, run_id, retry_count: run.attempt, lost_after_ms });
             }
         }
     }
@@ -226,11 +191,12 @@ impl Pipeline {
         totals: &mut Totals,
         out: &mut Output,
     ) -> bool {
+        let Pipeline { subject, runs, tally } = self;
         let run_id: Arc<str> = Arc::from(&*sentence.run_id);
-        let Some(run) = self.runs.get_mut(&run_id) else {
+        let Some(run) = runs.get_mut(&run_id) else {
             return false;
         };
-        if !holds(run, sentence, place.time) {
+        if !holds(run, sentence.verdict, sentence.retry_count, sentence.lost_after_ms, place.time) {
             return false;
         }
         let before = Before::of(Some(run));
@@ -238,17 +204,19 @@ impl Pipeline {
         match sentence.verdict {
             Verdict::Sla => {
                 run.sla_missed = true;
-                out.facts.push(sla_missed(&self.subject, run));
+                out.facts.push(sla_missed(subject, run));
             }
             Verdict::Lost => {
                 run.state = RunState::Lost;
                 let owner = run.detail.as_ref().and_then(|d| d.owner.clone());
                 let values = Values { owner, ..Values::default() };
-                out.facts.push(Derived { kind: FactKind::RunLost, subject: self.subject.clone(), values });
-                Arc::make_mut(&mut self.tally.stats).lost(place.time);
+                out.facts.push(Derived { kind: FactKind::RunLost, subject: subject.clone(), values });
+                Arc::make_mut(&mut tally.stats).lost(place.time);
             }
         }
-        self.settle(&run_id, before, place, limits, totals, out);
+        if tally.settle(subject, &run_id, run, before, place, totals, out) {
+            self.make_room(place.time, limits, totals, &mut out.counts);
+        }
         true
     }
 
@@ -259,6 +227,50 @@ impl Pipeline {
 
     /// The pipeline's state as a fact.
     pub(super) fn state_fact(&self) -> Derived {
+        self.tally.state_fact(&self.subject)
+    }
+}
+
+impl Tally {
+    /// Draws the consequences of what an event did to a run: indices, gauges, the list
+    /// of closed runs, the finished run. Answers whether the run closed: then
+    /// [`Pipeline::make_room`].
+    #[allow(clippy::too_many_arguments, reason = "the run is borrowed from the pipeline that this is a part of")]
+    pub(super) fn settle(
+        &mut self,
+        subject: &Arc<Subject>,
+        run_id: &Arc<str>,
+        run: &mut Run,
+        before: Before,
+        place: Place,
+        totals: &mut Totals,
+        out: &mut Output,
+    ) -> bool {
+        self.count(before, run, totals);
+        if run.is_watched() != before.watched {
+            if run.is_watched() {
+                self.watched.insert(run_id.clone());
+            } else {
+                self.watched.remove(run_id);
+            }
+        }
+        let changed = (run.state, run.attempt) != (before.state, before.attempt);
+        let closed = changed && run.state.is_closed();
+        if closed {
+            run.closing = self.next_closing;
+            self.next_closing += 1;
+            self.closings.push_back(Closing { run_id: run_id.clone(), number: run.closing, time: place.time });
+            out.finished.push(FinishedRun::new(subject.value(), run_id, run));
+        }
+        let gauges = Some(self.gauges());
+        if run.state != RunState::Unknown && self.told != gauges {
+            self.told = gauges;
+            out.facts.push(self.state_fact(subject));
+        }
+        closed
+    }
+
+    fn state_fact(&self, subject: &Arc<Subject>) -> Derived {
         let (runs_active, oldest, sla) = self.gauges();
         let values = Values {
             runs_active: Some(f64::from(runs_active)),
@@ -266,17 +278,14 @@ impl Pipeline {
             sla_target_seconds: sla.map(|bits| f64::from_bits(bits) / 1000.0),
             ..Values::default()
         };
-        Derived { kind: FactKind::PipelineState, subject: self.subject.clone(), values }
+        Derived { kind: FactKind::PipelineState, subject: subject.clone(), values }
     }
 
     fn gauges(&self) -> Gauges {
-        let tally = &self.tally;
-        let oldest = tally.active.first_key_value().map(|(start, _)| *start);
-        (tally.runs_active, oldest, tally.sla_target_ms.map(f64::to_bits))
+        let oldest = self.active.first_key_value().map(|(start, _)| *start);
+        (self.runs_active, oldest, self.sla_target_ms.map(f64::to_bits))
     }
-}
 
-impl Tally {
     /// Keeps the numbers of open, unknown, closed and running runs.
     fn count(&mut self, before: Before, run: &Run, totals: &mut Totals) {
         if before.known {
@@ -313,16 +322,16 @@ impl Tally {
     }
 }
 
-/// Whether a sentence is true of a run by a clock.
-fn holds(run: &Run, sentence: &Sentence, now: UnixMs) -> bool {
-    if !run.is_watched() || run.attempt != sentence.retry_count {
+/// Whether a sentence on an attempt is true of a run by a clock.
+fn holds(run: &Run, verdict: Verdict, attempt: u32, lost_after_ms: Option<i64>, now: UnixMs) -> bool {
+    if !run.is_watched() || run.attempt != attempt {
         return false;
     }
-    match sentence.verdict {
+    match verdict {
         Verdict::Sla => !run.sla_missed && run.over_sla(now.saturating_mul(1_000_000)),
         Verdict::Lost => {
             let silence = now.saturating_sub(run.last_seen);
-            run.state.is_open() && sentence.lost_after_ms.is_some_and(|allowed| silence > allowed)
+            run.state.is_open() && lost_after_ms.is_some_and(|allowed| silence > allowed)
         }
     }
 }
@@ -373,7 +382,7 @@ impl Pipeline {
         let tally = &self.tally;
         Saved {
             name,
-            runs: self.runs.iter().map(|(id, run)| (&**id, &**run)).collect(),
+            runs: sorted(&self.runs).into_iter().map(|(id, run)| (&**id, &**run)).collect(),
             closings: tally.closings.iter().collect(),
             next_closing: tally.next_closing,
             sla_target_ms: tally.sla_target_ms,
@@ -400,7 +409,7 @@ impl Pipeline {
             pipeline.runs.insert(run_id, Arc::new(run));
         }
         // After every event that was the state.
-        pipeline.tally.told = saved.told.then(|| pipeline.gauges());
+        pipeline.tally.told = saved.told.then(|| pipeline.tally.gauges());
         (Arc::from(saved.name), pipeline)
     }
 }

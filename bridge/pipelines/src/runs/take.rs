@@ -4,11 +4,11 @@ use std::sync::Arc;
 use super::derived::{Derived, Values};
 use super::detail::Writer;
 use super::limits::{Place, RunCount, RunCounts, RunLimits};
-use super::pipeline::{Before, Pipeline, seconds, sla_missed};
+use super::pipeline::{Before, Pipeline, Tally, seconds, sla_missed};
 use super::run::{Attempt, Run};
 use super::view::LastFailure;
 use super::{Output, Totals};
-use crate::event::{RunEvent, RunStatus, UnixNs};
+use crate::event::{RunEvent, RunStatus, Subject, UnixNs};
 use crate::fact::FactKind;
 
 /// What an event did to its attempt.
@@ -44,91 +44,39 @@ impl Pipeline {
         if target(event).is_some() {
             self.tally.sla_target_ms = target(event);
         }
-        let run_id: Arc<str> = match self.runs.get_key_value(&*event.run_id) {
-            Some((known, _)) => known.clone(),
-            None => Arc::from(&*event.run_id),
+        let run_id = self.known_id(&event.run_id);
+        let Pipeline { subject, runs, tally } = self;
+        let Some(entry) = runs.get_mut(&run_id) else {
+            return;
         };
-        let entry = self.runs.entry(run_id.clone()).or_default();
         let run = Arc::make_mut(entry);
         if !before.is_known() {
             run.first_seen = place.time;
         }
         run.touch(place.time, place.offset);
-        let step = advance(run, event, limits, &mut out.counts);
-        let Some(step) = step else {
-            self.settle(&run_id, before, place, limits, totals, out);
-            return;
-        };
-        if event.status != RunStatus::Queued && run.began.is_none() {
-            run.began = Some(place.nanos());
+        if let Some(step) = advance(run, event, limits, &mut out.counts) {
+            if event.status != RunStatus::Queued && run.began.is_none() {
+                run.began = Some(place.nanos());
+            }
+            describe(run, event, &step, place, limits, &mut out.counts);
+            run.settle();
+            derive(subject, tally, run, event, &step, place, out);
+            settle_sla(subject, run, event, place, out);
         }
-        describe(run, event, &step, place, limits, &mut out.counts);
-        run.settle();
-        let run = entry.clone();
-        self.derive(&run, event, &step, place, out);
-        // Before the run is changed again: it would be copied for this reference.
-        drop(run);
-        self.settle_sla(&run_id, event, place, out);
-        self.settle(&run_id, before, place, limits, totals, out);
-    }
-
-    /// The facts of an event that was taken.
-    fn derive(&mut self, run: &Run, event: &RunEvent, step: &Step, place: Place, out: &mut Output) {
-        let detail = run.detail.as_deref();
-        let known = |own: &Option<Box<str>>, kept: Option<&Option<Box<str>>>| {
-            own.clone().or_else(|| kept.and_then(Clone::clone))
-        };
-        let values = Values {
-            trigger_type: known(&event.trigger_type, detail.map(|d| &d.trigger_type)),
-            owner: known(&event.owner, detail.map(|d| &d.owner)),
-            ..Values::default()
-        };
-        if step.fresh && event.retry_count > 0 {
-            self.fact(FactKind::Retried, values.clone(), out);
-        }
-        if step.started {
-            let start_seconds = Some(seconds(event.start.unwrap_or(place.nanos())));
-            self.fact(FactKind::AttemptStarted, Values { start_seconds, ..values.clone() }, out);
-        }
-        if !step.ended {
-            return;
-        }
-        self.ended(event, step.duration, place);
-        let ended = Values {
-            status: Some(event.status),
-            end_seconds: Some(seconds(event.end.unwrap_or(place.nanos()))),
-            duration_seconds: step.duration.map(seconds),
-            ..values.clone()
-        };
-        self.fact(FactKind::AttemptEnded, ended, out);
-        let exhausted = run.max_retries.is_some_and(|max| max > 0 && max == event.retry_count);
-        if event.status == RunStatus::Failed && exhausted {
-            self.fact(FactKind::RetriesExhausted, values, out);
+        let closed = tally.settle(subject, &run_id, run, before, place, totals, out);
+        if closed {
+            self.make_room(place.time, limits, totals, &mut out.counts);
         }
     }
 
-    /// Aggregates over the pipeline's attempts.
-    fn ended(&mut self, event: &RunEvent, duration: Option<UnixNs>, place: Place) {
-        Arc::make_mut(&mut self.tally.stats).ended(place.time, event.status, duration);
-        if event.status == RunStatus::Failed {
-            self.tally.last_failure = Some(Arc::new(LastFailure::new(event, place)));
+    /// The run's id as it is kept; one that was not known has a run then.
+    fn known_id(&mut self, run_id: &str) -> Arc<str> {
+        if let Some((known, _)) = self.runs.get_key_value(run_id) {
+            return known.clone();
         }
-    }
-
-    /// An ended run whose times show that it took too long; whichever of its events
-    /// came last.
-    fn settle_sla(&mut self, run_id: &Arc<str>, event: &RunEvent, place: Place, out: &mut Output) {
-        let Some(run) = self.runs.get_mut(run_id) else {
-            return;
-        };
-        let own_end = event.status.is_terminal().then(|| event.end.unwrap_or(place.nanos()));
-        let ended = if run.state.is_closed() { run.end } else { own_end };
-        if run.sla_missed || !ended.is_some_and(|end| run.over_sla(end)) {
-            return;
-        }
-        let run = Arc::make_mut(run);
-        run.sla_missed = true;
-        out.facts.push(sla_missed(&self.subject, run));
+        let new: Arc<str> = Arc::from(run_id);
+        self.runs.insert(new.clone(), Arc::default());
+        new
     }
 
     /// A run that is not tracked for want of room: its end counts all the same.
@@ -146,14 +94,78 @@ impl Pipeline {
         };
         let mut run = Run { start: event.start, sla_target_ms: target(event), ..Run::default() };
         run.max_retries = event.max_retries;
-        self.derive(&run, event, &step, place, out);
+        derive(&self.subject, &mut self.tally, &run, event, &step, place, out);
         if run.over_sla(event.end.unwrap_or(place.nanos())) {
             out.facts.push(sla_missed(&self.subject, &run));
         }
     }
+}
 
-    fn fact(&self, kind: FactKind, values: Values, out: &mut Output) {
-        out.facts.push(Derived { kind, subject: self.subject.clone(), values });
+/// The facts of an event that was taken.
+fn derive(
+    subject: &Arc<Subject>,
+    tally: &mut Tally,
+    run: &Run,
+    event: &RunEvent,
+    step: &Step,
+    place: Place,
+    out: &mut Output,
+) {
+    let retried = step.fresh && event.retry_count > 0;
+    if !retried && !step.started && !step.ended {
+        return;
+    }
+    let detail = run.detail.as_deref();
+    let known =
+        |own: &Option<Box<str>>, kept: Option<&Option<Box<str>>>| own.clone().or_else(|| kept.and_then(Clone::clone));
+    let values = Values {
+        trigger_type: known(&event.trigger_type, detail.map(|d| &d.trigger_type)),
+        owner: known(&event.owner, detail.map(|d| &d.owner)),
+        ..Values::default()
+    };
+    let mut fact = |kind: FactKind, values: Values| out.facts.push(Derived { kind, subject: subject.clone(), values });
+    if retried {
+        fact(FactKind::Retried, values.clone());
+    }
+    if step.started {
+        let start_seconds = Some(seconds(event.start.unwrap_or(place.nanos())));
+        fact(FactKind::AttemptStarted, Values { start_seconds, ..values.clone() });
+    }
+    if !step.ended {
+        return;
+    }
+    tally.ended(event, step.duration, place);
+    let ended = Values {
+        status: Some(event.status),
+        end_seconds: Some(seconds(event.end.unwrap_or(place.nanos()))),
+        duration_seconds: step.duration.map(seconds),
+        ..values.clone()
+    };
+    fact(FactKind::AttemptEnded, ended);
+    let exhausted = run.max_retries.is_some_and(|max| max > 0 && max == event.retry_count);
+    if event.status == RunStatus::Failed && exhausted {
+        fact(FactKind::RetriesExhausted, values);
+    }
+}
+
+/// An ended run whose times show that it took too long; whichever of its events came last.
+fn settle_sla(subject: &Arc<Subject>, run: &mut Run, event: &RunEvent, place: Place, out: &mut Output) {
+    let own_end = event.status.is_terminal().then(|| event.end.unwrap_or(place.nanos()));
+    let ended = if run.state.is_closed() { run.end } else { own_end };
+    if run.sla_missed || !ended.is_some_and(|end| run.over_sla(end)) {
+        return;
+    }
+    run.sla_missed = true;
+    out.facts.push(sla_missed(subject, run));
+}
+
+impl Tally {
+    /// Aggregates over the pipeline's attempts.
+    fn ended(&mut self, event: &RunEvent, duration: Option<UnixNs>, place: Place) {
+        Arc::make_mut(&mut self.stats).ended(place.time, event.status, duration);
+        if event.status == RunStatus::Failed {
+            self.last_failure = Some(Arc::new(LastFailure::new(event, place)));
+        }
     }
 }
 

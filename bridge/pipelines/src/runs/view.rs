@@ -1,13 +1,12 @@
 //! What HTTP reads of the runs: immutable, shared with the tracker as far as nothing
 //! changed.
-use std::sync::Arc;
 
-use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
 use k2p_core::model::UnixMs;
 
 use super::limits::{Place, RunCounts, clip};
+use super::map::{Map, sorted};
 use super::pipeline::{Pipeline, seconds};
 use super::report::FinishedRun;
 use super::run::{Run, RunState};
@@ -17,7 +16,7 @@ use crate::event::RunEvent;
 /// The runs of a partition as of a moment.
 #[derive(Debug, Clone, Default)]
 pub struct RunsView {
-    pipelines: OrdMap<Arc<str>, Arc<Pipeline>>,
+    pipelines: Map<Pipeline>,
 }
 
 /// The last failed attempt of a pipeline.
@@ -73,7 +72,7 @@ pub struct PipelineSummary {
 }
 
 impl RunsView {
-    pub(super) fn new(pipelines: OrdMap<Arc<str>, Arc<Pipeline>>) -> RunsView {
+    pub(super) fn new(pipelines: Map<Pipeline>) -> RunsView {
         RunsView { pipelines }
     }
 
@@ -82,7 +81,7 @@ impl RunsView {
     pub fn runs<'a>(&'a self, pipeline_id: Option<&'a str>) -> impl Iterator<Item = FinishedRun> + 'a {
         self.select(pipeline_id).flat_map(|(name, pipeline)| {
             let shown = |run: &Run| run.state().is_open() || (run.state().is_closed() && run.detail.is_some());
-            let runs = pipeline.runs.iter().filter(move |(_, run)| shown(run));
+            let runs = sorted(&pipeline.runs).into_iter().filter(move |(_, run)| shown(run));
             runs.map(move |(id, run)| FinishedRun::new(name, id, run))
         })
     }
@@ -99,12 +98,12 @@ impl RunsView {
 
     /// Every pipeline that was seen, by name; windows end at `now`.
     pub fn pipelines(&self, now: UnixMs) -> Vec<PipelineSummary> {
-        self.pipelines.iter().map(|(name, pipeline)| summary(name, pipeline, now)).collect()
+        sorted(&self.pipelines).into_iter().map(|(name, pipeline)| summary(name, pipeline, now)).collect()
     }
 
     fn select<'a>(&'a self, pipeline_id: Option<&str>) -> impl Iterator<Item = (&'a str, &'a Pipeline)> + use<'a> {
         let one = pipeline_id.and_then(|id| self.pipelines.get_key_value(id));
-        let all = pipeline_id.is_none().then(|| self.pipelines.iter());
+        let all = pipeline_id.is_none().then(|| sorted(&self.pipelines));
         one.into_iter().chain(all.into_iter().flatten()).map(|(name, pipeline)| (&**name, &**pipeline))
     }
 }

@@ -1,12 +1,12 @@
 //! A subject's series as families of samples.
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::ops::Range;
 
 use k2p_core::model::{Family, MetricType, Sample};
 
 use super::cell::{Cell, Classic};
+use super::cells;
 use super::native::NativeHistogram;
 use crate::template::{Metric, MetricKind};
 
@@ -35,10 +35,7 @@ struct RenderedSample<'a> {
 }
 
 impl<'a> Rendered<'a> {
-    pub(super) fn add(&mut self, metric: &'a Metric, cells: &'a BTreeMap<Box<str>, Cell>) {
-        if cells.is_empty() {
-            return;
-        }
+    pub(super) fn add(&mut self, metric: &'a Metric, cells: cells::Family<'a>) {
         let bounds: &[f64] = match &metric.kind {
             MetricKind::Histogram(bounds) | MetricKind::NativeHistogram { bounds, .. } => bounds,
             _ => &[],
@@ -50,7 +47,7 @@ impl<'a> Rendered<'a> {
             _ => [metric.name.to_string(), String::new(), String::new()],
         };
         let mut family = RenderedFamily { metric, names, samples: Vec::with_capacity(cells.len()), native: Vec::new() };
-        for (labels, cell) in cells {
+        for (labels, cell) in cells.iter() {
             match cell {
                 Cell::Number(number) => {
                     let value = self.write(number);

@@ -4,12 +4,14 @@
 //! version, hash of the templates,
 //! subjects: sort, value, families: place of the metric among the templates', cells: labels, value
 //! ```
-use std::collections::BTreeMap;
+use std::collections::HashSet;
+use std::sync::Arc;
 
 use thiserror::Error;
 
 use super::bytes::{Broken, Take, put_float, put_number, put_text};
 use super::cell::{Cell, Classic};
+use super::cells::Cells;
 use super::native::NativeHistogram;
 use super::{Series, SeriesLimits};
 use crate::event::Subject;
@@ -48,11 +50,11 @@ impl Series {
         for entry in &self.subjects {
             out.push(u8::from(matches!(entry.subject, Subject::Job(_))));
             put_text(&mut out, entry.subject.value());
-            put_number(&mut out, entry.families.len() as u64);
-            for (at, cells) in &entry.families {
-                put_number(&mut out, u64::from(*at));
+            put_number(&mut out, entry.cells.families().count() as u64);
+            for (at, cells) in entry.cells.families() {
+                put_number(&mut out, u64::from(at));
                 put_number(&mut out, cells.len() as u64);
-                for (labels, cell) in cells {
+                for (labels, cell) in cells.iter() {
                     put_text(&mut out, labels);
                     put_cell(&mut out, cell);
                 }
@@ -84,8 +86,9 @@ impl Series {
         if !hash.is_empty() {
             series.adopt(templates);
         }
+        let mut texts = HashSet::new();
         for _ in 0..take.count()? {
-            read_subject(&mut take, &mut series)?;
+            read_subject(&mut take, &mut series, &mut texts)?;
         }
         if take.0.is_empty() { Ok(series) } else { Err(SnapshotError::Broken) }
     }
@@ -98,7 +101,8 @@ fn head<'a>(take: &mut Take<'a>) -> Result<&'a str, SnapshotError> {
     }
 }
 
-fn read_subject(take: &mut Take<'_>, series: &mut Series) -> Result<(), Broken> {
+/// `texts` are the label sets so far: most subjects have the same ones.
+fn read_subject(take: &mut Take<'_>, series: &mut Series, texts: &mut HashSet<Arc<str>>) -> Result<(), Broken> {
     let sort = take.byte()?;
     let value: Box<str> = take.text()?.into();
     let subject = match sort {
@@ -109,25 +113,32 @@ fn read_subject(take: &mut Take<'_>, series: &mut Series) -> Result<(), Broken> 
     if series.index.contains_key(&subject) {
         return Err(Broken);
     }
-    let mut families = BTreeMap::new();
+    let mut cells = Cells::default();
     for _ in 0..take.count()? {
         let at = u16::try_from(take.number()?).map_err(|_| Broken)?;
         let kind = &series.metrics.get(usize::from(at)).ok_or(Broken)?.kind;
-        let mut cells = BTreeMap::new();
         for _ in 0..take.count()? {
-            let labels: Box<str> = take.text()?.into();
+            let text = shared(texts, take.text()?);
             let cell = take_cell(take)?;
             if !cell.is_of(kind) {
                 return Err(Broken);
             }
-            cells.insert(labels, cell);
+            cells.insert(at, series.plans.label_set(text), cell);
         }
-        families.insert(at, cells);
     }
     let place = series.insert(subject);
-    series.subjects[place].families = families;
+    series.subjects[place].cells = cells;
     series.mark(place);
     Ok(())
+}
+
+fn shared(texts: &mut HashSet<Arc<str>>, text: &str) -> Arc<str> {
+    if let Some(known) = texts.get(text) {
+        return Arc::clone(known);
+    }
+    let new: Arc<str> = text.into();
+    texts.insert(Arc::clone(&new));
+    new
 }
 
 fn put_cell(out: &mut Vec<u8>, cell: &Cell) {

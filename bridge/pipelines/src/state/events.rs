@@ -3,31 +3,10 @@ use k2p_core::envelope::RawRecord;
 
 use super::{Applied, EventState, KIND, LogEntry, header};
 use crate::event::{Event, EventFact, EventReason, ParsedEvents, Rejection, Subject, parse_record};
-use crate::fact::{Fact, FactKind, Scalar};
+use crate::fact::Fact;
 use crate::runs::{Derived, Output, Place, Sentence};
 use crate::state::Outcome;
 use crate::template::TemplateSet;
-
-/// An event's fact under the subject that it is counted under.
-#[derive(Debug)]
-struct Counted<'a> {
-    fact: EventFact<'a>,
-    subject: &'a Subject,
-}
-
-impl Fact for Counted<'_> {
-    fn kind(&self) -> FactKind {
-        self.fact.kind()
-    }
-
-    fn subject(&self) -> &Subject {
-        self.subject
-    }
-
-    fn field(&self, path: &str) -> Option<Scalar<'_>> {
-        self.fact.field(path)
-    }
-}
 
 /// The subjects of one record's key, each made when its first event comes.
 struct Names<'a> {
@@ -52,13 +31,15 @@ impl EventState {
         let key = record.key.and_then(|key| std::str::from_utf8(key).ok()).unwrap_or_default();
         let mut names = Names { key, pipeline: None, job: None };
         let mut out = Output::default();
+        let logged = parsed.events.iter().filter(|(_, event)| is_logged(event)).count();
+        applied.log_entries.reserve_exact(logged);
         for (line, event) in parsed.events {
             if named(&event) != key {
                 parsed.rejections.push(miskeyed(line));
                 continue;
             }
             self.event(&event, place, &mut names, &mut out, &mut applied);
-            if matches!(event, Event::Log(_) | Event::Job(_)) {
+            if is_logged(&event) {
                 applied.log_entries.push(LogEntry { line, event });
             }
         }
@@ -81,8 +62,7 @@ impl EventState {
         };
         let subject = &*name.get_or_insert_with(|| self.subjects.admit(make(names.key.into())));
         applied.overflowing += u64::from(subject.value() != names.key);
-        let fact = Counted { fact: EventFact::new(event), subject };
-        applied.changes.merge(&self.series.apply(&self.templates, &fact));
+        self.series.count(&self.templates, &EventFact::under(event, subject), &mut applied.changes);
         match event {
             Event::Log(event) => self.tracker.log_event(subject, event, place, out),
             Event::Run(event) => self.tracker.run_event(subject, event, place, out),
@@ -90,7 +70,7 @@ impl EventState {
             Event::Job(_) => return,
         }
         for fact in out.facts.drain(..) {
-            applied.changes.merge(&self.series.apply(&self.templates, &fact));
+            self.series.count(&self.templates, &fact, &mut applied.changes);
         }
     }
 
@@ -109,7 +89,7 @@ impl EventState {
     fn derived(&mut self, facts: &[Derived], place: Place, applied: &mut Applied) {
         for fact in facts {
             self.subjects.touch(fact.subject(), place);
-            applied.changes.merge(&self.series.apply(&self.templates, fact));
+            self.series.count(&self.templates, fact, &mut applied.changes);
         }
     }
 
@@ -122,6 +102,11 @@ impl EventState {
         self.tracker.states(&mut facts);
         self.derived(&facts, place, applied);
     }
+}
+
+/// Whether the log store keeps it.
+fn is_logged(event: &Event) -> bool {
+    matches!(event, Event::Log(_) | Event::Job(_))
 }
 
 /// What its record must be keyed by.

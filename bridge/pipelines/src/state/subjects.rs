@@ -1,6 +1,7 @@
 //! Whose metrics there are, and as of which record.
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
 use k2p_core::model::UnixMs;
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +9,7 @@ use crate::event::Subject;
 use crate::runs::Place;
 
 /// The last record that changed a subject's metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub(super) struct Changed {
     pub(super) offset: i64,
     pub(super) time: UnixMs,
@@ -17,7 +18,7 @@ pub(super) struct Changed {
 /// The subjects of a partition, bounded.
 #[derive(Debug, Clone)]
 pub(super) struct Subjects {
-    known: BTreeMap<Subject, Changed>,
+    known: HashMap<Subject, Changed, RandomState>,
     /// How many of them are pipelines.
     pipelines: usize,
     most: usize,
@@ -30,7 +31,7 @@ const OTHER: &str = "other/";
 
 impl Subjects {
     pub(super) fn new(partition: i32, most: usize) -> Subjects {
-        Subjects { known: BTreeMap::new(), pipelines: 0, most, partition }
+        Subjects { known: HashMap::default(), pipelines: 0, most, partition }
     }
 
     /// The subject that a pipeline's runs are followed under: itself, or that of the
@@ -67,7 +68,9 @@ impl Subjects {
     }
 
     pub(super) fn save(&self) -> Vec<(&Subject, &Changed)> {
-        self.known.iter().collect()
+        let mut known: Vec<_> = self.known.iter().collect();
+        known.sort();
+        known
     }
 
     pub(super) fn load(&mut self, saved: Vec<(Subject, Changed)>) {

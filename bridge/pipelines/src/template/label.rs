@@ -39,7 +39,7 @@ pub(crate) enum Take {
 }
 
 impl Take {
-    fn of(self, text: &str) -> &str {
+    pub(super) fn of(self, text: &str) -> &str {
         let separator = |c: char| matches!(c, '.' | '/' | ':' | '$');
         match self {
             Take::Whole => text,
