@@ -409,7 +409,7 @@ def late(rate):
     count = Worst(AGE % ("count", HERE, ""), good=1000, bad=1000, under=1000, over=1000)
     bucket = Worst(AGE % ("bucket", HERE, ',le="30.0"'), good=1000, bad=on_time(bad), under=on_time(under),
                    over=on_time(over), worst=0, brief=on_time(min(1, rate / 5)),
-                   peak=on_time(rate / 100 * 6.75), calm=on_time(rate / 100 * 0.9))
+                   exact=on_time(rate / 100), peak=on_time(rate / 100 * 6.75), calm=on_time(rate / 100 * 0.9))
     other = Counter(AGE % ("bucket", HERE, ',le="300.0"'), good=1000, bad=1000, start=0)
     return [count, bucket, other]
 
@@ -420,12 +420,17 @@ class Worst(Counter):
 
     def __init__(self, series, good, bad, under, over, **more):
         super().__init__(series, good=good, bad=bad, under=under, over=over, start=0)
-        for state in ("worst", "brief", "peak", "calm"):
+        for state in ("worst", "brief", "exact", "peak", "calm"):
             object.__setattr__(self, state, more.get(state, good))
         object.__setattr__(self, "idle", 0)
 
 
 burn_tests(FRESH, late, TOPIC_LABELS, lambda rate: rate / 100 * 1.2)
+# Where 1 - 0.94 and 6 * (1 - 0.99) are the same binary number.
+for _alert, _rate in zip(FRESH[1:], (6, 3, 1)):
+    _alert.tests.append(Case("boundary", scene(late(_rate), [("exact", 64)]), (Check(63 * _alert.interval),), name="at the threshold"))
+    _alert.tests.append(Case("boundary", scene(late(_rate), [("bad", 64), ("exact", 8)]), (Check(71 * _alert.interval),),
+                             name="the short window at the threshold"))
 
 OLDER = Alert(
     name="OlderDumpsRefused",

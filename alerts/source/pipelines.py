@@ -489,6 +489,13 @@ STEP_SLOW.tests = [
     Case("below", scene(SLOWER, [("good", WEEK), ("under", 26)]), (hours(WEEK + 24),)),
     Case("below", {**scene(SLOWER, [("edge", 108), ("good", 84), ("bad", 26)]), **threshold_is("step_slow_factor", 2.5)},
          (hours(WEEK + 24),), name="the whole week counts"),
+    # Sum and count look at the same window: nothing ran in the first half of the week, or of the day.
+    Case("below", {series(STEP % "sum", 'step="load"', A): "0+100x24 2400+0x83 2500+100x83 11100+300x26",
+                   series(STEP % "count", 'step="load"', A): "0+1x24 24+0x83 25+1x83 109+1x26",
+                   **threshold_is("step_slow_factor", 4), ACTIVE.replace("@", A): "0+0x240"}, (hours(WEEK + 25),), name="after half a week's pause"),
+    Case("fires", {series(STEP % "sum", 'step="load"', A): f"0+100x{WEEK} {100 * WEEK}+0x11 {100 * WEEK + 300}+300x14",
+                   series(STEP % "count", 'step="load"', A): f"0+1x{WEEK} {WEEK}+0x11 {WEEK + 1}+1x14",
+                   ACTIVE.replace("@", A): "0+0x240"}, (hours(WEEK + 25, slow()),), name="after half a day's pause"),
     Case("below", scene(SHORT, [("good", WEEK), ("bad", 25)]), (hours(WEEK + 24),), name="a minute is not slow"),
     Case("below", scene(SLOWER, [("bad", WEEK)]), (hours(WEEK - 1),), name="as slow as ever"),
     Case("below", {**scene(SLOWER, [("good", WEEK), ("bad", 26)]), **threshold_is("step_slow_factor", 4)}, (hours(WEEK + 24),), name="its own factor"),
@@ -543,6 +550,7 @@ DAY = 96
 NO_ROWS.tests = [
     Case("fires", rows("50+0x110", "60000+0x110"), (at(DAY * 15 + 30, EMPTY),)),
     Case("below", rows("50+1x110", "60000+0x110"), (at(DAY * 15 + 30),), name="some"),
+    Case("below", rows("50+1x110", "60000+0x110", read="9+0x110"), (at(DAY * 15 + 30),), name="it reads none"),
     Case("below", rows("50+0x110", "50+0x110"), (at(DAY * 15 + 30),), name="it has not succeeded"),
     Case("below", {**rows("50+0x110", "50+0x110"), stamp("FAILED"): "60000+0x110"}, (at(DAY * 15 + 30),), name="it has failed"),
     Case("below", {**{k: v.replace("7+0x", "0+0x") for k, v in rows("0+0x9", "60000+0x9", n=9, begin=99).items()}, OTHER: "0+0x110"},
@@ -690,4 +698,4 @@ ALERTS = [JOB_FAILED, FAILURES, SLA_MISSED, AT_RISK, OVERDUE, SUCCESS_AGE, SPIKE
 for _alert in ALERTS + BUDGET:
     if "pipeline:threshold:value" in _alert.expr:
         _first = _alert.tests[0]
-        _alert.tests[0] = replace(_first, series={**_first.series, OTHER: "0+0x600"})
+        _alert.tests[0] = replace(_first, series={**_first.series, OTHER: "1+0x600"})
