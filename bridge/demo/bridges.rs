@@ -19,9 +19,10 @@ const STARTS: Duration = Duration::from_secs(20);
 /// Ctrl-C ends the demo within 2 s; what is not gone by then is killed.
 const ENDS: Duration = Duration::from_millis(1500);
 
-/// The mock's joins last a session (kafka.md): short sessions, and leases to match.
-const MOCK_TIMERS: &str = "kafka: {properties: {session.timeout.ms: \"2000\", heartbeat.interval.ms: \"200\"}}\n\
-     ownership: {lease: 4s, wait: 5s}\n";
+/// The mock's joins last a session less 1 s, the first one 3 s (kafka.md): the shortest
+/// session in which a member outlives its own first join, and leases to match.
+const MOCK_TIMERS: &str = "kafka: {properties: {session.timeout.ms: \"4000\", heartbeat.interval.ms: \"200\"}}\n\
+     ownership: {lease: 7s, wait: 8s}\n";
 
 /// Short, so that a person sees the silent cluster vanish (its tunnel is down for 40 s).
 const STALENESS: &str = "15s";

@@ -19,6 +19,7 @@ use std::time::Duration;
 use k2p_core::ownership::{Found, Tp};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::metadata::MetadataBroker;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka_sys as sys;
 use sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
@@ -118,6 +119,10 @@ pub(crate) fn describe_topics<C: ConsumerContext>(
     topics: &[Arc<str>],
     timeout: Duration,
 ) -> Result<Vec<Option<Described>>, RDKafkaErrorCode> {
+    let Some(first) = topics.first() else { return Ok(Vec::new()) };
+    // Asked of the broker that answers, not of the controller, as librdkafka would: any
+    // broker knows, and one cluster names no controller (librdkafka's mock).
+    let alive = any_broker(client, first, timeout)?;
     let names: Vec<CString> = topics.iter().map(|t| CString::new(&**t).unwrap_or_default()).collect();
     let mut pointers: Vec<_> = names.iter().map(|n| n.as_ptr()).collect();
     // SAFETY: the names outlive the call, which copies them; collection, options and queue
@@ -130,6 +135,9 @@ pub(crate) fn describe_topics<C: ConsumerContext>(
             sys::rd_kafka_AdminOptions_new(native, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
         let mut text = [0; 128];
         sys::rd_kafka_AdminOptions_set_request_timeout(options, millis(timeout), text.as_mut_ptr(), text.len());
+        if alive >= 0 {
+            sys::rd_kafka_AdminOptions_set_broker(options, alive, text.as_mut_ptr(), text.len());
+        }
         let queue = sys::rd_kafka_queue_new(native);
         sys::rd_kafka_DescribeTopics(native, collection, options, queue);
         sys::rd_kafka_AdminOptions_destroy(options);
@@ -145,6 +153,22 @@ pub(crate) fn describe_topics<C: ConsumerContext>(
         }
         sys::rd_kafka_queue_destroy(queue);
         answer
+    }
+}
+
+/// The id of a broker that answers; -1 if none tells it.
+fn any_broker<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    topic: &str,
+    timeout: Duration,
+) -> Result<i32, RDKafkaErrorCode> {
+    let metadata = client
+        .fetch_metadata(Some(topic), timeout)
+        .map_err(|error| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::OperationTimedOut))?;
+    match metadata.orig_broker_id() {
+        // It was reached by an address of the configuration and has no name yet.
+        -1 => Ok(metadata.brokers().first().map_or(-1, MetadataBroker::id)),
+        id => Ok(id),
     }
 }
 
