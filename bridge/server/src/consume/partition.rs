@@ -82,7 +82,12 @@ impl Partition {
     /// Works until told to stop.
     pub(super) fn run(mut self, queue: &PartitionQueue<GroupContext>) {
         if let Some(catalogue) = &self.catalogue {
-            self.cache.seed(catalogue.of(&self.teller.tp()), now());
+            let known = catalogue.of(&self.teller.tp());
+            if !known.is_empty() {
+                self.cache.seed(known, now());
+                // It may be long until the first record.
+                self.publish(None);
+            }
         }
         while !self.shared.stop.load(Ordering::SeqCst) {
             let live = self.shared.live.load(Ordering::SeqCst);
