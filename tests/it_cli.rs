@@ -140,7 +140,7 @@ web:
 const CONTRADICTION: &str = "\
 kafka: {brokers: \"a:9092\", properties: {session.timeout.ms: \"30000\"}}
 topics: [{name: k2p.metrics}]
-ownership: {lease: 15s}
+ownership: {lease: 20s}
 ";
 
 fn files() -> PathBuf {
@@ -315,8 +315,8 @@ fn configuration_errors_name_place_and_remedy() {
         &["topics[1].name: expected a topic's name"],
     );
 
-    c.tail("ownership: {lease: 5s}", "ownership.lease: a lease of 5s is too short for session.timeout.ms = 10s");
-    c.tail("ownership: {wait: 15s}", "ownership.wait: 15s is no safe wait for a lease of 15s");
+    c.tail("ownership: {lease: 5s}", "ownership.lease: a lease of 5s is too short for session.timeout.ms = 15s");
+    c.tail("ownership: {wait: 15s}", "ownership.wait: 15s is no safe wait for a lease of 20s");
     c.tail("ownership: {lease: 2h}", "ownership.lease: expected a duration from 1s to 1h");
     c.tail("ownership: {rewind: -1s}", "ownership.rewind: expected a duration");
     c.tail("state: {dead_letter: x}", "c.yaml:3:9: state.dead_letter: unknown key; did you mean deadletter?");

@@ -310,6 +310,25 @@ fn partitions_are_added() {
     bed.finish(&[&a, &b]).assert_sound();
 }
 
+/// Who takes over reads again what origins sent before they moved, and must not show it.
+#[test]
+fn partitions_are_added_and_an_owner_dies() {
+    let Some(kafka) = require(Kafka::shared()) else { return };
+    let bed = Bed::new(kafka, "grow-kill", Setup { partitions: 4, ..Setup::default_timers() });
+    let (a, b) = (bed.bridge(), bed.bridge());
+    bed.wait_shown(&[&a, &b]);
+    bed.note("four partitions are added".into());
+    kafka.grow_topic(&bed.topic, 8);
+    bed.new_producer(kafka);
+    // Its markers are renewed every 4 s: they still tell of a beginning before that.
+    thread::sleep(seconds(1));
+    bed.kill(&a);
+    let c = bed.bridge();
+    bed.wait_shown(&[&b, &c]);
+    thread::sleep(seconds(5));
+    bed.finish(&[&b, &c]).assert_sound();
+}
+
 /// Each run of a fault fails when the rule that it tests is switched off.
 #[test]
 #[ignore = "long: builds the binary again, with the feature `faults`"]

@@ -60,7 +60,7 @@ fn the_coordinator_moves_in_good_order() {
 
 #[test]
 fn the_coordinator_dies() {
-    node_away("coordinator-dies", Setup::patient(), |kafka, bed| {
+    node_away("coordinator-dies", Setup::default_timers(), |kafka, bed| {
         let id = kafka.coordinator(&bed.group).expect("the group is in use");
         bed.note(format!("the coordinator, node {id}, is killed"));
         kafka.node_with_id(id).kill();

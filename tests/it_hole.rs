@@ -1,5 +1,6 @@
-//! Scraping without a hole (design §5): a real Prometheus finds the partitions by
-//! `/sd?by=partition` behind one address, while bridges are replaced one by one.
+//! Scraping without a hole (design §5): a real Prometheus scrapes the partitions behind one
+//! address, found by `/sd?by=partition` and as static targets, while bridges are replaced one
+//! by one.
 use crate::faults::bed::{Bed, Bridge, Setup};
 use crate::faults::service::Balancer;
 use crate::support::kafka::Kafka;
@@ -10,7 +11,7 @@ use crate::support::skip::require;
 use std::time::Duration;
 
 /// Of scrapes, and their timeout.
-const INTERVAL: f64 = 3.0;
+const INTERVAL: f64 = 5.0;
 const REPLACEMENTS: usize = 3;
 
 #[test]
@@ -24,15 +25,10 @@ fn prometheus_sees_no_hole_while_bridges_are_replaced() {
     let serve = |bridges: &[&Bridge]| service.set(bridges.iter().map(|b| b.service().listen().to_owned()).collect());
     serve(&[&bridges[0], &bridges[1]]);
     bed.wait_shown(&[&bridges[0], &bridges[1]]);
-    let config = format!(
-        "global: {{scrape_interval: {INTERVAL}s, scrape_timeout: {INTERVAL}s}}\n\
-         scrape_configs:\n\
-         - job_name: dumps\n  honor_labels: true\n  \
-         http_sd_configs: [{{url: \"http://{}/sd?by=partition\", refresh_interval: 5s}}]\n",
-        service.address()
-    );
+    let config = config(service.address(), &bed.topic, setup.partitions);
     let prometheus = require(Prometheus::start(Generation::Sid, &config)).unwrap();
-    let series = 2 * usize::try_from(setup.origins).unwrap();
+    // Two of each origin, in two ways.
+    let series = 4 * usize::try_from(setup.origins).unwrap();
     let samples = |expression: &str| eventually_some(&prometheus, expression, series);
     samples("seq");
     for round in 0..REPLACEMENTS {
@@ -47,10 +43,10 @@ fn prometheus_sees_no_hole_while_bridges_are_replaced() {
         std::thread::sleep(Duration::from_secs(4));
     }
     bed.finish(&[&bridges[0], &bridges[1]]).assert_sound();
-    let up = prometheus.query("min_over_time(up{job=\"dumps\"}[5m])");
+    let up = prometheus.query("min_over_time(up[5m])");
     let failed: Vec<_> = up.iter().filter(|found| found.points[0].1 < 1.0).collect();
-    let all = up.len() == usize::try_from(setup.partitions).unwrap() && failed.is_empty();
-    assert!(all, "scrapes failed: {failed:?}; {:?}", prometheus.query("up{job=\"dumps\"}[5m]"));
+    let all = up.len() == 2 * usize::try_from(setup.partitions).unwrap() && failed.is_empty();
+    assert!(all, "scrapes failed: {failed:?}; {:?}", prometheus.query("up[5m]"));
     let found = prometheus.query("seq[5m]");
     assert_eq!(found.len(), series);
     let mut longest: f64 = 0.0;
@@ -66,6 +62,27 @@ fn prometheus_sees_no_hole_while_bridges_are_replaced() {
         found[0].points.len()
     );
     assert!(longest < 1.5 * INTERVAL, "a sample is missing: {longest} s between two");
+}
+
+/// A job that finds its targets, and one for each partition that is told them.
+fn config(address: &str, topic: &str, partitions: i32) -> String {
+    let via = |way: &str| format!("metric_relabel_configs: [{{target_label: via, replacement: {way}}}]");
+    let mut config = format!(
+        "global: {{scrape_interval: {INTERVAL}s, scrape_timeout: {INTERVAL}s}}\n\
+         scrape_configs:\n\
+         - job_name: found\n  honor_labels: true\n  {}\n  \
+         http_sd_configs: [{{url: \"http://{address}/sd?by=partition\", refresh_interval: 5s}}]\n",
+        via("sd")
+    );
+    for partition in 0..partitions {
+        config += &format!(
+            "- job_name: told-{partition}\n  honor_labels: true\n  {}\n  \
+             metrics_path: /partitions/{topic}/{partition}/metrics\n  \
+             static_configs: [{{targets: [\"{address}\"]}}]\n",
+            via("static")
+        );
+    }
+    config
 }
 
 fn eventually_some(prometheus: &Prometheus, expression: &str, count: usize) {

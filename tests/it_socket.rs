@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 const LONG: Duration = Duration::from_secs(150);
 
-/// With the defaults (session 10 s, lease 15 s): how long a partition is dark after one
+/// With session 10 s and lease 15 s: how long a partition is dark after one
 /// commit was lost, by the timeout of requests.
 #[test]
 #[ignore = "figures, minutes"]

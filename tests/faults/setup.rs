@@ -69,14 +69,8 @@ impl Setup {
         Setup { protocol: Protocol::Consumer, ..Setup::short() }
     }
 
-    /// Timers that outlast the hard death of a coordinator: its brokers' session of 9 s,
-    /// an election, and until the bridges have found the next (9 to 13 s were measured).
-    pub fn patient() -> Setup {
-        Setup { session_ms: 15_000, lease_ms: 20_000, wait_ms: 24_000, ..Setup::short() }
-    }
-
-    /// The defaults of design §1.
+    /// The defaults.
     pub fn default_timers() -> Setup {
-        Setup { session_ms: 10_000, lease_ms: 15_000, wait_ms: 18_000, ..Setup::short() }
+        Setup { session_ms: 15_000, lease_ms: 20_000, wait_ms: 24_000, ..Setup::short() }
     }
 }

@@ -40,6 +40,7 @@ use crate::labels::Labels;
 use crate::model::{MonoMs, UnixMs};
 use crate::partitioner::partition_of;
 use crate::parts::{Assembly, Piece};
+use crate::reason::DropReason;
 use crate::store::shape::Shapes;
 use crate::view::{Origin, PartitionView};
 use interval::Interval;
@@ -53,6 +54,8 @@ pub struct PartitionCache {
     topic: Arc<str>,
     partition: i32,
     config: CacheConfig,
+    /// How many partitions the topic had, and has (rule 10).
+    counts: (Arc<[i32]>, i32),
     /// How often it was configured anew.
     configured: u64,
     slots: HashMap<Arc<str>, Slot, RandomState>,
@@ -117,6 +120,7 @@ impl PartitionCache {
             topic,
             partition,
             config,
+            counts: ([].into(), 0),
             configured: 0,
             slots: HashMap::default(),
             unfinished: HashMap::new(),
@@ -157,7 +161,7 @@ impl PartitionCache {
             let Ok(identity) = self.identity(&entry.record_key) else {
                 continue;
             };
-            if self.slots.contains_key(&identity.key) || !self.make_room() {
+            if self.slots.contains_key(&identity.key) || self.moved_away(&entry.record_key) || !self.make_room() {
                 continue;
             }
             let age = now.unix.saturating_sub(entry.dump_time).max(0);
@@ -200,6 +204,9 @@ impl PartitionCache {
             Ok(identity) => identity,
             Err(refusal) => return self.refuse(None, record.offset, refusal, now),
         };
+        if self.moved_away(&identity.record_key) {
+            return applied(&identity.key, record.offset, Outcome::Dropped(DropReason::Repartitioned));
+        }
         match envelope::open_as(record, OriginKey::Labels(identity.labels.clone())) {
             Ok(envelope) => self.take(&identity, &envelope, log_time, now),
             Err(refusal) => self.refuse(Some(&identity.key), record.offset, refusal, now),
@@ -253,18 +260,15 @@ impl PartitionCache {
         })
     }
 
-    /// Rule 10: the topic had `old` partitions and has `new` ones now. Origins whose key
-    /// belonged here and does not any more are forgotten: their newer dumps are another
-    /// partition's. Returns how many.
-    pub fn repartitioned(&mut self, old: i32, new: i32) -> usize {
-        let here = Some(self.partition);
+    /// Rule 10: the topic had `former` partitions and has `now`. Origins whose key belonged
+    /// here and does not any more are forgotten, and their records dropped from now on: their
+    /// newer dumps are another partition's. Returns how many were forgotten.
+    pub fn repartitioned(&mut self, former: Arc<[i32]>, now: i32) -> usize {
+        self.counts = (former, now);
         let moved: Vec<Arc<str>> = self
             .slots
             .iter()
-            .filter(|(_, slot)| {
-                let key = &slot.origin.record_key;
-                partition_of(key, old) == here && partition_of(key, new) != here
-            })
+            .filter(|(_, slot)| self.moved_away(&slot.origin.record_key))
             .map(|(key, _)| key.clone())
             .collect();
         for key in &moved {
@@ -272,6 +276,13 @@ impl PartitionCache {
             self.forget(key);
         }
         moved.len()
+    }
+
+    pub(crate) fn moved_away(&self, record_key: &[u8]) -> bool {
+        let here = Some(self.partition);
+        let (former, now) = &self.counts;
+        let was_here = former.iter().any(|count| partition_of(record_key, *count) == here);
+        was_here && partition_of(record_key, *now) != here
     }
 
     /// Records below `next` were left out by the caller, or never delivered (control

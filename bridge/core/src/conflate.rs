@@ -185,13 +185,15 @@ struct Group {
     log_times: Vec<UnixMs>,
 }
 
-/// By origin, in the order of their first records; and those whose key cannot be read.
+/// By origin, in the order of their first records; and those whose key cannot be read, or
+/// is not this partition's any more.
 fn group(cache: &mut PartitionCache, raws: &[RawRecord<'_>], now: Now) -> (Vec<Group>, Vec<usize>) {
     let (mut groups, mut keyless): (Vec<Group>, _) = (Vec::new(), Vec::new());
     let mut index: HashMap<Arc<str>, usize> = HashMap::new();
     for (i, raw) in raws.iter().enumerate() {
         let log_time = cache.log_reaches(raw.timestamp, now);
-        let Ok(identity) = cache.identity(raw.key.unwrap_or_default()) else {
+        let key = raw.key.unwrap_or_default();
+        let Some(identity) = cache.identity(key).ok().filter(|_| !cache.moved_away(key)) else {
             keyless.push(i);
             continue;
         };

@@ -95,11 +95,14 @@ pub enum DropReason {
     Duplicate,
     /// Its partition went away before it was processed; the next owner reads it.
     Revoked,
+    /// Its key belonged to this partition before the topic gained some, and belongs to
+    /// another one now (rule 10): of a producer that has not heard of it, or read again.
+    Repartitioned,
 }
 
 impl DropReason {
     /// Every reason, for metrics that must exist before the first drop.
-    pub const ALL: [DropReason; 7] = [
+    pub const ALL: [DropReason; 8] = [
         DropReason::Older,
         DropReason::Conflated,
         DropReason::DropOldest,
@@ -107,6 +110,7 @@ impl DropReason {
         DropReason::Superseded,
         DropReason::Duplicate,
         DropReason::Revoked,
+        DropReason::Repartitioned,
     ];
 
     /// The label value.
@@ -119,6 +123,7 @@ impl DropReason {
             DropReason::Superseded => "superseded",
             DropReason::Duplicate => "duplicate",
             DropReason::Revoked => "revoked",
+            DropReason::Repartitioned => "repartitioned",
         }
     }
 }

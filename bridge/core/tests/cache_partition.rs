@@ -3,9 +3,10 @@
 mod cache_util;
 
 use cache_util::{Rec, T0, apply, cache, now, word, write};
-use k2p_core::cache::{CacheConfig, CatalogueEntry, KEPT_REFUSALS, Limits, Staleness};
+use k2p_core::cache::{CacheConfig, CatalogueEntry, KEPT_REFUSALS, Limits, PartitionCache, Staleness};
 use k2p_core::exposition::Format;
 use k2p_core::labels::Labels;
+use k2p_core::partitioner::partition_of;
 
 const A: &str = r#"i="a""#;
 const B: &str = r#"i="b""#;
@@ -324,6 +325,35 @@ fn an_earlier_owner_s_catalogue_keeps_older_dumps_out() {
     let next = apply(&mut second, &Rec::new(6, A, 21 * MIN, "m 2\n"), 21 * MIN);
     assert_eq!(word(&next), "accepted 1");
     assert!(!second.expire(now(30 * MIN)).changed());
+}
+
+/// Rule 10, with the partition that A's key has among four.
+#[test]
+fn what_belongs_to_another_partition_since_is_not_shown() {
+    let here = partition_of(A.as_bytes(), 4).unwrap();
+    let elsewhere = (5..).find(|count| partition_of(A.as_bytes(), *count) != Some(here)).unwrap();
+    let stays = (5..).find(|count| partition_of(A.as_bytes(), *count) == Some(here)).unwrap();
+    let case = |former: &[i32], now_count: i32, expected: &str| {
+        let mut cache = PartitionCache::new("t".into(), here, 0, CacheConfig::default());
+        apply(&mut cache, &Rec::new(0, A, 0, "m 1\n"), 0);
+        let gone = expected == "dropped repartitioned";
+        assert_eq!(cache.repartitioned(former.into(), now_count), usize::from(gone));
+        assert_eq!(cache.living(), usize::from(!gone), "{former:?} {now_count}");
+        let next = Rec::new(1, A, 1, "m 2\n");
+        assert_eq!(word(&apply(&mut cache, &next, 1)), expected, "{former:?} {now_count}");
+        assert_eq!(cache.position(), 2);
+        let entry = CatalogueEntry { record_key: A.as_bytes().into(), dump_time: T0, offset: 0, interval: None };
+        let mut seeded = PartitionCache::new("t".into(), here, 0, CacheConfig::default());
+        seeded.repartitioned(former.into(), now_count);
+        seeded.seed([entry], now(0));
+        assert_eq!(seeded.view().origins.len(), usize::from(!gone));
+    };
+    case(&[], elsewhere, "accepted 1");
+    case(&[4], stays, "accepted 1");
+    case(&[4], elsewhere, "dropped repartitioned");
+    case(&[1000, 4], elsewhere, "dropped repartitioned");
+    // It never was this partition's by its key: whoever sends it here goes on to.
+    case(&[elsewhere], elsewhere, "accepted 1");
 }
 
 #[test]

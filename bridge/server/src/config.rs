@@ -306,7 +306,7 @@ fn millis(duration: Duration) -> i64 {
 fn ownership(section: &Section<'_>, kafka: Option<&KafkaConfig>) -> (Option<ownership::Config>, Duration) {
     let second = Duration::from_secs(1);
     let hour = second * 3600;
-    let lease = section.duration_in("lease", second..=hour).unwrap_or(second * 15);
+    let lease = section.duration_in("lease", second..=hour).unwrap_or(second * 20);
     let wait = section.duration_in("wait", second..=hour).unwrap_or(lease * 6 / 5);
     let rewind = section.duration_in("rewind", Duration::ZERO..=hour * 24).unwrap_or(second * 600);
     let mut safe = true;

@@ -19,6 +19,7 @@ pub(crate) fn rules() -> Rules {
         "evict_first" => &mut rules.evict_first,
         "fresh_proof" => &mut rules.fresh_proof,
         "held_shown" => &mut rules.held_shown,
+        "former_counts" => &mut rules.former_counts,
         "added_waits" => &mut rules.added_waits,
         _ => {
             tracing::error!(name, "{VARIABLE} names no rule that can be switched off");

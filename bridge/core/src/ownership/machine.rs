@@ -218,6 +218,7 @@ impl Machine {
                 progress: super::Progress { position: a.start, low_water: a.start },
                 shown: self.inherited(&a),
                 partitions: a.partitions,
+                former: if self.cfg.rules.former_counts { a.former } else { Arc::new([]) },
                 topic_id: a.topic_id,
                 found: a.found,
             };

@@ -1,6 +1,8 @@
 //! The marker of a partition: the metadata of its committed offset.
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::{Tp, remade};
 use crate::model::MonoMs;
 
 /// What a marker says about its partition.
@@ -24,7 +26,8 @@ pub enum MarkerKind {
 
 /// A marker (design §1). Written as text, because it travels where only short strings
 /// do: `k2p2;H;claim;incarnation;seq;sent;generation;low;partitions;topic id;snapshot;peer`;
-/// a `C` is followed by what was left, as in `C1500`.
+/// a `C` is followed by what was left, as in `C1500`, the partitions by what they were
+/// before, as in `8,4`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Marker {
     /// Held, released or claimed.
@@ -47,6 +50,8 @@ pub struct Marker {
     pub low_water: i64,
     /// How many partitions the writer knew the topic to have (rule 10).
     pub partitions: i32,
+    /// How many it had before, as far as the writer knew ([`former_counts`]).
+    pub former: Arc<[i32]>,
     /// The topic's id, empty if unknown (rule 10).
     pub topic_id: Arc<str>,
     /// The newest snapshot of a replayed topic, empty if none.
@@ -59,6 +64,8 @@ const VERSION: &str = "k2p2";
 /// Metadata of 4,096 bytes is refused by brokers; markers stay far below
 /// (kafka.md: "stay below 1 KB").
 const MAX_FIELD: usize = 255;
+/// So many former counts are kept, the largest: a topic rarely grows at all.
+const MAX_FORMER: usize = 8;
 
 impl Marker {
     /// The metadata's text, below 1 KB whatever the fields hold.
@@ -77,7 +84,7 @@ impl Marker {
             self.sent,
             self.generation,
             self.low_water,
-            self.partitions,
+            write_counts(self.partitions, &self.former),
             field(&self.topic_id),
             field(&self.snapshot),
             field(&self.peer),
@@ -86,31 +93,70 @@ impl Marker {
 
     /// Reads a marker; `None` for anything that this version did not write.
     pub fn decode(text: &[u8]) -> Option<Marker> {
-        let mut f = std::str::from_utf8(text).ok()?.split(';');
-        if f.next()? != VERSION {
+        let fields: Vec<&str> = std::str::from_utf8(text).ok()?.split(';').collect();
+        let [VERSION, kind, claim, incarnation, seq, sent, generation, low_water, counts, topic_id, snapshot, peer] =
+            fields[..]
+        else {
             return None;
-        }
-        let kind = match f.next()? {
+        };
+        let kind = match kind {
             "H" => MarkerKind::Held,
             "R" => MarkerKind::Released,
             "R-" => MarkerKind::ReleasedNoPosition,
             other => MarkerKind::Claimed { left: other.strip_prefix('C')?.parse().ok()? },
         };
-        let marker = Marker {
+        let (partitions, former) = read_counts(counts)?;
+        Some(Marker {
             kind,
-            claim: f.next()?.parse().ok()?,
-            incarnation: u64::from_str_radix(f.next()?, 16).ok()?,
-            seq: f.next()?.parse().ok()?,
-            sent: f.next()?.parse().ok()?,
-            generation: f.next()?.parse().ok()?,
-            low_water: f.next()?.parse().ok()?,
-            partitions: f.next()?.parse().ok()?,
-            topic_id: f.next()?.into(),
-            snapshot: f.next()?.into(),
-            peer: f.next()?.into(),
-        };
-        if f.next().is_some() { None } else { Some(marker) }
+            claim: claim.parse().ok()?,
+            incarnation: u64::from_str_radix(incarnation, 16).ok()?,
+            seq: seq.parse().ok()?,
+            sent: sent.parse().ok()?,
+            generation: generation.parse().ok()?,
+            low_water: low_water.parse().ok()?,
+            partitions,
+            former,
+            topic_id: topic_id.into(),
+            snapshot: snapshot.into(),
+            peer: peer.into(),
+        })
     }
+}
+
+/// As in `8`, or `8,2,4` of a topic that had 2 and 4 partitions before.
+fn write_counts(partitions: i32, former: &[i32]) -> String {
+    let mut text = partitions.to_string();
+    for count in former.iter().rev().take(MAX_FORMER).rev() {
+        text.push(',');
+        text.push_str(&count.to_string());
+    }
+    text
+}
+
+fn read_counts(text: &str) -> Option<(i32, Arc<[i32]>)> {
+    let mut counts = text.split(',').map(|count| count.parse().ok());
+    let partitions = counts.next()??;
+    Some((partitions, counts.collect::<Option<_>>()?))
+}
+
+/// Rule 10: how many partitions a topic had before it had `partitions`, in rising order, as
+/// the markers of its partitions tell. What a key belonged to then may lie in a log still,
+/// and a producer that has not heard of the new ones may go on to write there.
+pub fn former_counts<'a>(
+    topic: &str,
+    topic_id: &str,
+    partitions: i32,
+    markers: impl IntoIterator<Item = (&'a Tp, &'a Found)>,
+) -> Arc<[i32]> {
+    let mut counts = BTreeSet::new();
+    for (tp, found) in markers {
+        let Some(marker) = found.marker().filter(|_| *tp.topic == *topic) else { continue };
+        if remade(&marker.topic_id, topic_id) {
+            continue;
+        }
+        counts.extend(marker.former.iter().copied().chain([marker.partitions]));
+    }
+    counts.into_iter().filter(|count| (1..partitions).contains(count)).collect()
 }
 
 /// A field must not end the record early, nor make it too long for a broker.
@@ -215,10 +261,40 @@ mod tests {
             generation: 3,
             low_water: 17,
             partitions: 8,
+            former: Arc::new([2, 4]),
             topic_id: "t-id".into(),
             snapshot: "".into(),
             peer: "pod-0.bridge:9527".into(),
         }
+    }
+
+    #[test]
+    fn former_counts_are_what_the_markers_of_the_topic_tell() {
+        let case = |markers: &[(&str, &str, i32, &[i32])], expected: &[i32]| {
+            let told = |&(topic, id, partitions, former): &(&str, &str, i32, &[i32])| {
+                let marker =
+                    Marker { partitions, former: former.into(), topic_id: id.into(), ..marker(MarkerKind::Held) };
+                (Tp::new(topic, 0), Found::Marker { offset: 0, marker })
+            };
+            let told: Vec<(Tp, Found)> = markers.iter().map(told).collect();
+            let found = former_counts("t", "id", 8, told.iter().map(|(tp, found)| (tp, found)));
+            assert_eq!(&*found, expected, "{markers:?}");
+        };
+        case(&[], &[]);
+        case(&[("t", "id", 8, &[])], &[]);
+        case(&[("t", "id", 4, &[])], &[4]);
+        case(&[("t", "id", 8, &[4]), ("t", "id", 6, &[2])], &[2, 4, 6]);
+        case(&[("t", "", 4, &[])], &[4]);
+        case(&[("t", "another", 4, &[2]), ("u", "id", 5, &[3])], &[]);
+        case(&[("t", "id", 16, &[0])], &[]);
+        assert!(former_counts("t", "id", 8, [(&Tp::new("t", 1), &Found::unreadable())]).is_empty());
+    }
+
+    #[test]
+    fn the_largest_former_counts_are_written() {
+        let former: Vec<i32> = (1..=20).collect();
+        let m = Marker { partitions: 64, former: former.into(), ..marker(MarkerKind::Held) };
+        assert_eq!(&*Marker::decode(m.encode().as_bytes()).unwrap().former, (13..=20).collect::<Vec<_>>());
     }
 
     #[test]

@@ -55,7 +55,9 @@
 //! 10. [`Event::RevokeDone`] after the release was answered or 2 s have passed; a revoke
 //!     whose assignment is lost needs none.
 //! 11. An owner whose topic gained partitions drops the origins that moved away within
-//!     L_wait of the first assignment of a new one, or is not scrapeable (rule 10).
+//!     L_wait of the first assignment of a new one, or is not scrapeable (rule 10). It shows
+//!     none of them again, nor does a later owner: [`former_counts`] of all markers, passed
+//!     on in [`Assignment`], tell it which those are.
 //!     A topic that was made anew is told ([`Event::Remade`]) when its id is seen, of all
 //!     partitions that are owned and of those that are lost and still shown.
 //! 12. [`Event::Watched`] carries what was read; what could not be read is left out. Only
@@ -68,7 +70,7 @@ mod watch;
 use std::sync::Arc;
 
 pub use machine::Machine;
-pub use marker::{Found, Marker, MarkerKind};
+pub use marker::{Found, Marker, MarkerKind, former_counts};
 pub use partition::State;
 pub use watch::Watch;
 
@@ -113,7 +115,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// The defaults of design §1: L = 15 s, L_wait = 18 s.
+    /// Renewed every fifth of the lease (rule 1).
     pub fn new(lease: MonoMs, wait: MonoMs) -> Config {
         Config { lease, wait, renew: lease / 5, retry: (lease / 30).max(1), rules: Rules::ALL }
     }
@@ -161,6 +163,8 @@ pub struct Rules {
     pub old_is_stranger: bool,
     /// Rule 10: a partition that a topic gained waits.
     pub added_waits: bool,
+    /// Rule 10: a marker passes on how many partitions the topic had.
+    pub former_counts: bool,
     /// Rule 10: an offset of another topic of the same name is no barrier.
     pub topic_id: bool,
 }
@@ -187,6 +191,7 @@ impl Rules {
         claim_held: true,
         old_is_stranger: true,
         added_waits: true,
+        former_counts: true,
         topic_id: true,
     };
 }
@@ -221,6 +226,8 @@ pub struct Assignment {
     pub start: i64,
     /// How many partitions the topic has.
     pub partitions: i32,
+    /// How many it had before ([`former_counts`] of all markers read).
+    pub former: Arc<[i32]>,
     /// Identifies the topic over its deletion and re-creation; empty if unknown.
     pub topic_id: Arc<str>,
 }

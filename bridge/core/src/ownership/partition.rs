@@ -100,6 +100,7 @@ pub(super) struct Part {
     /// How far it was when it was last live; before that, what was found.
     pub shown: Progress,
     pub partitions: i32,
+    pub former: Arc<[i32]>,
     pub topic_id: Arc<str>,
 }
 
@@ -176,6 +177,7 @@ impl Part {
     /// The topic was deleted and made again while this bridge owned it (rule 10): nothing
     /// of the old one counts, and nobody else has shown anything of the new one.
     pub(super) fn remade(&mut self, topic_id: Arc<str>, start: i64) {
+        self.former = Arc::new([]);
         self.topic_id = topic_id;
         self.barrier = Barrier::Unasked;
         self.was_live = false;
@@ -240,6 +242,7 @@ impl Part {
             generation: stamp.generation,
             low_water,
             partitions: self.partitions,
+            former: self.former.clone(),
             topic_id: self.topic_id.clone(),
             snapshot: "".into(),
             peer: stamp.me.peer.clone(),

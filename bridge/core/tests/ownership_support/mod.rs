@@ -27,6 +27,7 @@ pub(crate) fn marker(kind: MarkerKind, incarnation: u64, seq: u64) -> Marker {
         generation: 1,
         low_water: 0,
         partitions: 4,
+        former: [].into(),
         topic_id: "id".into(),
         snapshot: "".into(),
         peer: "".into(),
@@ -130,7 +131,8 @@ impl Rig {
     }
 
     pub(crate) fn assign_as(&mut self, partition: i32, found: Found, partitions: i32, id: &str) -> Vec<Action> {
-        let assignment = Assignment { tp: tp(partition), found, start: 0, partitions, topic_id: id.into() };
+        let assignment =
+            Assignment { tp: tp(partition), found, start: 0, partitions, former: [].into(), topic_id: id.into() };
         self.event(Event::Assigned(vec![assignment]))
     }
 

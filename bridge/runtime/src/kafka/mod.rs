@@ -82,7 +82,7 @@ pub struct KafkaTimings {
 
 impl Default for KafkaTimings {
     fn default() -> Self {
-        Self { session: Duration::from_secs(10), heartbeat: Duration::from_millis(300) }
+        Self { session: Duration::from_secs(15), heartbeat: Duration::from_millis(300) }
     }
 }
 

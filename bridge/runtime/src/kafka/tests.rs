@@ -211,7 +211,7 @@ fn a_kip_848_group_leaves_its_pace_to_the_broker() {
     }
     let error = refused(&[("group.protocol", "consumer"), ("socket.timeout.ms", "44000")]);
     assert!(error.contains("shorter than the session of 45s"), "{error}");
-    assert_eq!(with(&[("group.protocol", "classic")]).session_timeout(), Some(Duration::from_secs(10)));
+    assert_eq!(with(&[("group.protocol", "classic")]).session_timeout(), Some(Duration::from_secs(15)));
 }
 
 #[test]

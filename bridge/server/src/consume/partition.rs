@@ -45,6 +45,8 @@ pub(super) struct Partition {
     low_water: i64,
     /// How many partitions the topic had when that was last looked at; 0: unknown.
     partitions: i32,
+    /// How many it had before (rule 10).
+    former: Arc<[i32]>,
     expire_at: MonoMs,
     catalogue: Option<Arc<Catalogue>>,
     /// When to write what is known of the origins; none while another may be the owner.
@@ -61,6 +63,7 @@ impl Partition {
         catalogue: Option<Arc<Catalogue>>,
     ) -> Partition {
         let next = shared.position.load(Ordering::SeqCst);
+        let partitions = shared.partitions.load(Ordering::SeqCst);
         let cache = PartitionCache::new(live.topic.clone(), live.partition, next, config);
         let conflator = Conflator::new(DropReason::Superseded);
         let teller = Teller { live, counters, deadletter };
@@ -72,15 +75,18 @@ impl Partition {
             newest: None,
             next,
             low_water: next,
-            partitions: 0,
+            partitions,
+            former: [].into(),
             expire_at: 0,
             catalogue,
             catalogue_at: None,
         }
     }
 
-    /// Works until told to stop.
-    pub(super) fn run(mut self, queue: &PartitionQueue<GroupContext>) {
+    /// Works until told to stop. `former`: how many partitions the topic had before.
+    pub(super) fn run(mut self, queue: &PartitionQueue<GroupContext>, former: Arc<[i32]>) {
+        self.former = former;
+        self.cache.repartitioned(self.former.clone(), self.partitions);
         if let Some(catalogue) = &self.catalogue {
             let known = catalogue.of(&self.teller.tp());
             if !known.is_empty() {
@@ -233,8 +239,9 @@ impl Partition {
         if before == 0 || now <= before {
             return;
         }
-        let moved = self.cache.repartitioned(before, now);
-        tracing::warn!(topic = %self.teller.live.topic, partition = self.teller.live.partition, before, now, moved, "the topic gained partitions: origins that moved away are dropped here");
+        self.former = self.former.iter().copied().chain([before]).collect();
+        let moved = self.cache.repartitioned(self.former.clone(), now);
+        tracing::warn!(topic = %self.teller.live.topic, partition = self.teller.live.partition, before, now, moved, "the topic gained partitions: origins that moved away are not shown here any more");
         self.publish(None);
     }
 

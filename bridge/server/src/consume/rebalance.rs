@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use k2p_core::model::MonoMs;
-use k2p_core::ownership::{Assignment, Event, Found, State, Tp};
+use k2p_core::ownership::{Assignment, Event, Found, State, Tp, former_counts};
 use k2p_runtime::clock::mono_ms;
 use rdkafka::consumer::{Consumer, RebalanceProtocol};
 use rdkafka::topic_partition_list::TopicPartitionList;
@@ -15,6 +15,7 @@ use super::ffi::{self, PartitionQueue};
 use super::handover::Handover;
 use super::owner::{Owned, Owner};
 use super::side::Start;
+use super::worker::Begins;
 use crate::live::NewPartition;
 
 /// How long the markers may take to be read: past it every partition is treated as
@@ -57,9 +58,14 @@ pub(super) fn assign(owner: &mut Owner, consumer: &Arc<GroupConsumer>, list: &To
         starts.extend(replayed.into_iter().map(|(tp, _)| (tp, Start::Later)));
         for (tp, found) in markers {
             let start = starts.get(&tp).copied().unwrap_or(Start::Beginning);
-            if let Some(assignment) = take(owner, consumer, &tp, found, start, arrived) {
+            let known = all.iter().filter_map(|(tp, found)| Some((tp, found.as_ref()?)));
+            let (partitions, id) = (owner.side.partition_count(&tp.topic), owner.side.topic_id(&tp.topic));
+            let former = former_counts(&tp.topic, &id, partitions, known);
+            let assignment = Assignment { tp, found, start: start.position(), partitions, former, topic_id: id };
+            if let Some(assignment) = take(owner, consumer, assignment, arrived) {
                 assignments.push(assignment);
                 // An explicit offset of at least 0 or a symbol is always valid.
+                let tp = &assignments[assignments.len() - 1].tp;
                 let _ = offsets.add_partition_offset(&tp.topic, tp.partition, start.offset());
             }
         }
@@ -96,14 +102,8 @@ fn read_markers(consumer: &GroupConsumer, known: &TopicPartitionList, tps: &[Tp]
 }
 
 /// Takes one partition: an invisible entry, a queue of its own, a worker on it.
-fn take(
-    owner: &mut Owner,
-    consumer: &Arc<GroupConsumer>,
-    tp: &Tp,
-    found: Found,
-    start: Start,
-    now: MonoMs,
-) -> Option<Assignment> {
+fn take(owner: &mut Owner, consumer: &Arc<GroupConsumer>, assignment: Assignment, now: MonoMs) -> Option<Assignment> {
+    let Assignment { tp, found, start: first, partitions, former, topic_id } = &assignment;
     let queue = PartitionQueue::split(consumer.clone(), tp)?;
     let lease = Arc::new(AtomicI64::new(MonoMs::MIN));
     let live = owner.live.insert(NewPartition {
@@ -112,22 +112,15 @@ fn take(
         lease_until: lease.clone(),
         queue_capacity: owner.workers.queue_capacity(),
     });
-    let first = start.position();
-    live.position.store(first, Ordering::SeqCst);
+    live.position.store(*first, Ordering::SeqCst);
     // Lost before, and still shown: that ends now.
     owner.let_go(tp);
     let predecessor = owner.retired.remove(tp);
-    let worker = owner.workers.spawn(tp, live.clone(), queue, first, &found, predecessor);
-    let handover = Handover::begin(&found, now);
-    let topic_id = owner.side.topic_id(&tp.topic);
+    let begins = Begins { first: *first, found, partitions: *partitions, former: former.clone(), predecessor };
+    let worker = owner.workers.spawn(tp, live.clone(), queue, begins);
+    let handover = Handover::begin(found, now);
     owner.parts.insert(tp.clone(), Owned { live, lease, worker, handover, topic_id: topic_id.clone() });
-    Some(Assignment {
-        tp: tp.clone(),
-        found,
-        start: first,
-        partitions: owner.side.partition_count(&tp.topic),
-        topic_id,
-    })
+    Some(assignment)
 }
 
 pub(super) fn revoke(owner: &mut Owner, consumer: &Arc<GroupConsumer>, list: &TopicPartitionList) {

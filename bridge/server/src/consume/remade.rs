@@ -14,6 +14,7 @@ use super::ffi::PartitionQueue;
 use super::handover::Handover;
 use super::owner::{Owned, Owner};
 use super::side::Start;
+use super::worker::Begins;
 use crate::live::NewPartition;
 
 const SEEK: Duration = Duration::from_secs(2);
@@ -71,7 +72,14 @@ fn read_anew(owner: &mut Owner, consumer: &Arc<GroupConsumer>, tp: &Tp) {
         lease_until: lease.clone(),
         queue_capacity: owner.workers.queue_capacity(),
     });
-    let worker = owner.workers.spawn(tp, live.clone(), queue, Start::Beginning.position(), &Found::Nothing, None);
+    let begins = Begins {
+        first: Start::Beginning.position(),
+        found: &Found::Nothing,
+        partitions: owner.side.partition_count(&tp.topic),
+        former: [].into(),
+        predecessor: None,
+    };
+    let worker = owner.workers.spawn(tp, live.clone(), queue, begins);
     let handover = Handover::remade(mono_ms());
     owner.parts.insert(tp.clone(), Owned { live, lease, worker, handover, topic_id });
 }

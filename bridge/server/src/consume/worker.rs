@@ -35,6 +35,19 @@ pub(super) struct Shared {
     pub(super) snapshot_wanted: AtomicBool,
 }
 
+/// Where a worker begins, and what was known of its partition then.
+pub(super) struct Begins<'a> {
+    /// The first offset that it reads.
+    pub(super) first: i64,
+    pub(super) found: &'a Found,
+    /// How many partitions the topic has; 0: unknown.
+    pub(super) partitions: i32,
+    /// How many it had (rule 10).
+    pub(super) former: Arc<[i32]>,
+    /// Still may hold the same queue: it is waited for before the first record is taken.
+    pub(super) predecessor: Option<WorkerHandle>,
+}
+
 /// The poll thread's handle of a worker.
 pub(super) struct WorkerHandle {
     shared: Arc<Shared>,
@@ -139,21 +152,19 @@ impl WorkerFactory {
         self.queue_capacity
     }
 
-    /// Starts a worker that reads from `first` on. `predecessor` still may hold the
-    /// same queue: it is waited for before the first record is taken.
+    /// Starts a worker.
     pub(super) fn spawn(
         &self,
         tp: &Tp,
         live: Arc<LivePartition>,
         queue: PartitionQueue<GroupContext>,
-        first: i64,
-        found: &Found,
-        predecessor: Option<WorkerHandle>,
+        begins: Begins<'_>,
     ) -> WorkerHandle {
+        let Begins { first, found, partitions, former, predecessor } = begins;
         let shared = Arc::new(Shared {
             stop: AtomicBool::new(false),
             live: AtomicBool::new(false),
-            partitions: AtomicI32::new(0),
+            partitions: AtomicI32::new(partitions),
             position: AtomicI64::new(first),
             low_water: AtomicI64::new(first),
             snapshot_wanted: AtomicBool::new(false),
@@ -170,7 +181,9 @@ impl WorkerFactory {
                 }
                 match replay {
                     Some(replay) => replay.run(&queue),
-                    None => Partition::new(live, state, cache, counters, deadletter, catalogue).run(&queue),
+                    None => {
+                        Partition::new(live, state, cache, counters, deadletter, catalogue).run(&queue, former);
+                    }
                 }
             })
             .expect("the system refuses a thread: this bridge cannot own a partition");

@@ -97,7 +97,8 @@ impl World {
         self.bridge(b).inherited = if same_log { found.offset().max(0) } else { 0 };
         let held = found.is_held();
         self.event(b, Event::Tick { generation }, env);
-        let assignment = Assignment { tp: TP.clone(), found, start: 0, partitions: 1, topic_id: id(made) };
+        let assignment =
+            Assignment { tp: TP.clone(), found, start: 0, partitions: 1, former: [].into(), topic_id: id(made) };
         self.event(b, Event::Assigned(vec![assignment]), env);
         let over = self.bridges[b].machine.wait_until(&TP).is_some_and(|until| until <= self.now);
         self.seen.shortened |= held && over;

@@ -24,6 +24,8 @@ use crate::live::{BlockReason, Blocked, LivePartition, Refusal};
 
 /// The stop flag is looked at this often at least.
 const IDLE: Duration = Duration::from_millis(50);
+/// How long the client may take to read from the end, before that is said and tried again.
+const SETTLES: MonoMs = 5000;
 /// What stands still is tried again this often.
 const AGAIN: Duration = Duration::from_millis(500);
 /// A live partition's view is made anew at most this often: rendering is by subject, and
@@ -60,8 +62,9 @@ impl Replay {
     /// Works until told to stop.
     pub(in crate::consume) fn run(self, queue: &PartitionQueue<GroupContext>) {
         let mut void = Vec::new();
+        let mut settled = false;
         while !self.stopped() {
-            let Some(begun) = self.begin(queue, &void) else { return };
+            let Some(begun) = self.begin(queue, &void, &mut settled) else { return };
             let floor = self.shared.position.load(Ordering::SeqCst);
             match (Serving::new(&self, begun, floor)).serve(queue) {
                 Ended::Stopped => return,
@@ -75,7 +78,7 @@ impl Replay {
     }
 
     /// Tries until there is a state and the consumer reads from where it goes on.
-    fn begin(&self, queue: &PartitionQueue<GroupContext>, void: &[String]) -> Option<Begun> {
+    fn begin(&self, queue: &PartitionQueue<GroupContext>, void: &[String], settled: &mut bool) -> Option<Begun> {
         let ReplayShared { state, clocks, .. } = &self.replay;
         while !self.stopped() {
             let begun = begin(&self.tp, &self.marked, &*self.kind, state, clocks, &self.live.replay, void);
@@ -83,7 +86,7 @@ impl Replay {
                 // One before: it tells whether this is the log that the snapshot is of.
                 let checked = begun.snapshot.as_ref().is_some_and(|(_, time)| time.is_some());
                 let from = if checked && begun.next > begun.start { begun.next - 1 } else { begun.next };
-                self.seek(queue, from).map_err(|why| blocked(BlockReason::State, why))?;
+                self.seek(queue, from, settled).map_err(|why| blocked(BlockReason::State, why))?;
                 Ok(begun)
             });
             match sought {
@@ -106,18 +109,30 @@ impl Replay {
         }
     }
 
-    /// Until the assignment has arrived in the client, it refuses.
-    fn seek(&self, queue: &PartitionQueue<GroupContext>, from: i64) -> Result<(), String> {
-        let mut tries = 0;
-        loop {
-            let to = Offset::Offset(from);
-            match queue.consumer().seek(&self.tp.topic, self.tp.partition, to, Duration::from_secs(5)) {
-                Ok(()) => return Ok(()),
-                Err(error) if tries >= 200 || self.stopped() => return Err(format!("seek to {from}: {error}")),
-                Err(_) => std::thread::sleep(Duration::from_millis(10)),
-            }
-            tries += 1;
+    fn seek(&self, queue: &PartitionQueue<GroupContext>, from: i64, settled: &mut bool) -> Result<(), String> {
+        *settled = *settled || self.settle(queue);
+        if !*settled {
+            return Err("Kafka has not said yet where the partition ends".to_owned());
         }
+        let to = Offset::Offset(from);
+        let done = queue.consumer().seek(&self.tp.topic, self.tp.partition, to, Duration::from_secs(5));
+        done.map_err(|error| format!("seek to {from}: {error}"))
+    }
+
+    /// Waits until the client reads from the end, where it was assigned. Before, it must
+    /// not be told to seek: librdkafka asks for the end once more 500 ms after a seek that
+    /// overtook the answer (`rd_kafka_toppar_handle_Offset`: "outdated offset response"),
+    /// and goes on there; what lies between would be missing.
+    fn settle(&self, queue: &PartitionQueue<GroupContext>) -> bool {
+        let deadline = mono_ms() + SETTLES;
+        while !self.stopped() && mono_ms() < deadline {
+            match queue.poll(IDLE) {
+                Some(Polled::Record(_) | Polled::End(_)) => return true,
+                Some(Polled::Error(error)) => tracing::debug!(%error, "partition error; the client retries"),
+                None => {}
+            }
+        }
+        false
     }
 
     /// Says once why it stands still, and once that it goes on.
