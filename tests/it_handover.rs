@@ -157,6 +157,14 @@ fn a_stop_a_start_and_a_drain_lose_no_origin_and_never_show_two_owners() {
     kafka.create_topic(&topic, PARTITIONS, &[]);
     let bridge = || Service::bridge(kafka, &group, &topic, &["--web.enable-admin-api"]);
     let (a, b) = (bridge(), bridge());
+    // Whoever joined first had all of them: what it gives away now may come back to it.
+    eventually("each has its half", LONG, || {
+        let half = |bridge: &Service| {
+            let live = [("state", "live")];
+            sum(&bridge.scrape(), "kafka2prom_partition_state", &live) == Some(f64::from(PARTITIONS / 2))
+        };
+        (half(&a) && half(&b)).then_some(())
+    });
     let mut flow = Flow::start(kafka, &topic);
     flow.watch(0, &a);
     flow.watch(1, &b);
