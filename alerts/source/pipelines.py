@@ -285,6 +285,8 @@ OVERDUE.tests = [
     Case("fires", {stamp("SUCCEEDED"): gap(332) + " 597600 599400 601200 603000+0x180",
                    series("pipeline_runs_total", 'status="SUCCEEDED",trigger_type="schedule"', A): "0+0x331 1 2 3 4+0x180",
                    ACTIVE.replace("@", A): "0+0x515"}, (at(minutes(252)), at(minutes(252.5), late(306000))), name="four runs are a habit"),
+    Case("fires", {**FAIR, **{s.replace('"orders"', '"other"'): v for s, v in every(12, 12).items()}},
+         (at(minutes(228), late(36 * 3600)),), name="another one has its own habit"),
     Case("below", {**FAIR, **SCHEDULE}, (at(minutes(192)), at(minutes(215))), name="not long enough"),
     Case("below", every(60, 12, stop=180), (at(minutes(280)),), name="fewer than four runs are no habit"),
     Case("below", every(12, 12, stop=192, active="1"), (at(minutes(240)),), name="it is running"),
