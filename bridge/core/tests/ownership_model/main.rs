@@ -29,10 +29,11 @@
 //! | two epochs, three moments | 4,062,733 | 933,811 | 28 | 24 |
 //! | the group empty for a while, three epochs, one moment | 1,536,299 | 310,933 | 27 | 16 |
 //! | a kill and restart | 2,105,977 | 472,320 | 25 | 46 |
+//! | a topic that grows | – | 1,093,901 | – | 30 |
 //! | + three epochs, all faults, two moments | 7,739,370 | 1,854,565 | 32 | 98 |
 //! | + the topic made again, all faults | 12,365,714 | 2,747,167 | 30 | 262 |
 //! | commits sent again | 590,655 | 143,143 | 24 | 2 |
-//! | + slow watchers | 6,650,887 | 1,440,994 | 32 | 20 |
+//! | + slow watchers | 7,769,726 | 1,703,894 | 32 | 73 |
 //! | + three epochs, three moments | 29,482,289 | 6,198,347 | 37 | 128 |
 //! | + four epochs, two moments | 19,970,147 | 4,466,719 | 39 | 125 |
 //! | + three bridges, two epochs | 5,043,100 | 1,160,875 | 25 | 33 |
