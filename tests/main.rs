@@ -24,6 +24,8 @@ mod it_check_kafka;
 mod it_cli;
 mod it_decode;
 mod it_demo;
+mod it_demo_prometheus;
+mod it_deploy;
 mod it_dumps;
 mod it_emitters;
 mod it_events;
