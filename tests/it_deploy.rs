@@ -167,15 +167,22 @@ pub(crate) fn targets_up(prometheus: &str) -> Result<BTreeMap<String, usize>, St
     Ok(up)
 }
 
-/// How many alerts and recording rules Prometheus has evaluated well; an error names others.
+/// How many alerts and recording rules Prometheus has; an error names one that cannot be
+/// evaluated, or was not yet, except in the groups whose turn comes after minutes.
 pub(crate) fn rules_well(prometheus: &str) -> Result<usize, String> {
     let answer = api(prometheus, "/api/v1/rules")?;
-    let groups = answer["data"]["groups"].as_array().unwrap();
-    let rules: Vec<&Value> = groups.iter().flat_map(|group| group["rules"].as_array().unwrap()).collect();
-    match rules.iter().find(|rule| rule["health"] != "ok") {
-        Some(rule) => Err(format!("{}: {} {}", rule["name"], rule["health"], rule["lastError"])),
-        None => Ok(rules.len()),
+    let mut count = 0;
+    for group in answer["data"]["groups"].as_array().unwrap() {
+        let slow = group["interval"].as_f64().unwrap() > 60.0;
+        let rules = group["rules"].as_array().unwrap();
+        count += rules.len();
+        for rule in rules.iter().filter(|rule| rule["health"] != "ok") {
+            if !slow || rule["health"] != "unknown" {
+                return Err(format!("{}: {} {}", rule["name"], rule["health"], rule["lastError"]));
+            }
+        }
     }
+    Ok(count)
 }
 
 /// How many rules ship.
@@ -356,7 +363,7 @@ fn the_image_runs_the_program_alone() {
     let made = Command::new("sh").args(["-ec", &script]).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let mut command = Command::new("chroot");
-    command.arg("--userspec=65532:65532").arg(&image).args(["/kafka2prom", "--version"]).env_clear();
+    command.arg("--userspec=65532:65532").arg(&image).args(["/kafka2prom", "--version"]);
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert_eq!(said, format!("kafka2prom {}\n", env!("CARGO_PKG_VERSION")));
