@@ -62,10 +62,7 @@ pub(crate) fn find(
     asked: Option<&Option<PathBuf>>,
     path: Option<std::ffi::OsString>,
 ) -> Result<Option<PathBuf>, Failure> {
-    let told = match asked {
-        None => return Ok(None),
-        Some(told) => told,
-    };
+    let Some(told) = asked else { return Ok(None) };
     if let Some(program) = told {
         if program.is_file() {
             return Ok(Some(program.clone()));
@@ -156,7 +153,7 @@ fn config(shipped: &str, bridges: &[String], listen: &str) -> String {
     }
     let quoted: Vec<String> = bridges.iter().map(|bridge| format!("{bridge:?}")).collect();
     out.replace("\"bridge-a:9527\", \"bridge-b:9527\"", &quoted.join(", "))
-        .replace("http://bridge:9527/", &format!("http://{last}/"))
+        .replace("bridge:9527", last)
         .replace("localhost:9090", listen)
         .replace("scrape_interval: 15s", "scrape_interval: 5s")
         .replace("scrape_timeout: 10s", "scrape_timeout: 5s")
