@@ -26,6 +26,7 @@ mod it_decode;
 mod it_demo;
 mod it_demo_prometheus;
 mod it_deploy;
+mod it_deploy_files;
 mod it_dumps;
 mod it_emitters;
 mod it_events;

@@ -76,20 +76,7 @@ async fn demo(args: &DemoArgs, process: &process::Process) -> Done {
     let urls: Vec<String> = addresses.iter().map(|(_, url)| url.clone()).collect();
     let prometheus = start_prometheus(program.as_deref(), &urls).await?;
     agents_running.spawn(pipelines::run(urls, args.seed, process.shutdown.clone()));
-    let mut keys = keys();
-    loop {
-        tokio::select! {
-            () = process.shutdown.triggered() => break,
-            key = keys.recv() => match key.as_deref() {
-                Some("k") => say(&bridges.kill_first()),
-                Some("s") => say(&bridges.start_first().await?),
-                Some("q") => break,
-                Some(_) => say("k kills the first bridge, s starts it again, q or Ctrl-C ends the demo.\n"),
-                // No terminal: only a signal ends it.
-                None => process.shutdown.triggered().await,
-            },
-        }
-    }
+    obey(&mut bridges, &process.shutdown).await?;
     process.shutdown.trigger();
     let ends = async {
         if let Some(prometheus) = prometheus {
@@ -102,6 +89,24 @@ async fn demo(args: &DemoArgs, process: &process::Process) -> Done {
             .await;
     say("Ended.\n");
     Ok(())
+}
+
+/// Does what the person types, until the end is typed or signalled.
+async fn obey(bridges: &mut Bridges, shutdown: &Shutdown) -> Done {
+    let mut keys = keys();
+    loop {
+        tokio::select! {
+            () = shutdown.triggered() => return Ok(()),
+            key = keys.recv() => match key.as_deref() {
+                Some("k") => say(&bridges.kill_first()),
+                Some("s") => say(&bridges.start_first().await?),
+                Some("q") => return Ok(()),
+                Some(_) => say("k kills the first bridge, s starts it again, q or Ctrl-C ends the demo.\n"),
+                // No terminal: only a signal ends it.
+                None => shutdown.triggered().await,
+            },
+        }
+    }
 }
 
 /// Prometheus, if it was asked for, and where to look.
