@@ -212,6 +212,10 @@ pub(crate) struct DemoArgs {
     /// taken.
     #[arg(long, value_name = "PORT", num_args = 2, default_values_t = [9527, 9528])]
     pub(crate) ports: Vec<u16>,
+    /// Starts this Prometheus with the shipped rules and scrape configuration, on loopback; without
+    /// PATH, the one that the shell finds. It ends with the demo, and its data with it.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) prometheus: Option<Option<PathBuf>>,
     /// Seed of the simulated clusters.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
@@ -282,6 +286,16 @@ pub(crate) enum CheckCommand {
     },
     /// Proves on a live cluster what the ownership protocol assumes.
     Kafka(CheckKafkaArgs),
+    /// Asks a running bridge or agent how it is: exit code 0 if it answers well, else 1.
+    ///
+    /// For health checks where there is no shell and no curl, as in the container image.
+    ///
+    /// Example: kafka2prom check health http://127.0.0.1:9527/-/ready
+    Health {
+        /// What is asked.
+        #[arg(default_value = "http://127.0.0.1:9527/-/healthy")]
+        url: String,
+    },
     /// Reads a directory of templates, runs their cases and prints the catalogue of metrics.
     ///
     /// A case is DIR/cases/NAME/in.jsonl, the events, and out.prom, what a scrape shows of them.

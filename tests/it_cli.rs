@@ -64,7 +64,7 @@ fn with_end(text: &str) -> String {
 }
 
 /// Every command with a help text of its own.
-const COMMANDS: [&[&str]; 17] = [
+const COMMANDS: [&[&str]; 18] = [
     &[],
     &["serve"],
     &["agent"],
@@ -75,6 +75,7 @@ const COMMANDS: [&[&str]; 17] = [
     &["topics", "accept-loss"],
     &["check"],
     &["check", "config"],
+    &["check", "health"],
     &["check", "kafka"],
     &["check", "templates"],
     &["decode"],
@@ -221,7 +222,9 @@ fn errors_of_the_other_commands_are_as_they_were_read() {
             &["check", "kafka"],
             &["topics", "create"],
             &["topics", "check", "--kafka.brokers", "nowhere", "--kafka.property", "foo.bar=1"],
+            &["check", "health", "http://127.0.0.1:1/-/ready"],
             &["demo", "--ports", "1"],
+            &["demo", "--prometheus", "missing/prometheus"],
             &["decode", "missing.txt"],
             &["decode", "many-faults.yaml"],
             &["explain", "job=\"a\"", "--bridge", "no bridge"],

@@ -23,8 +23,8 @@ const CLUSTERS: [&str; 5] = ["acme-vpc", "globex-eu", "hooli-batch", "initech-sh
 const RESTARTS: &str = "hooli-batch";
 
 /// A running demo with a keyboard.
-struct Demo {
-    process: Supervised,
+pub(crate) struct Demo {
+    pub(crate) process: Supervised,
     keys: PathBuf,
     bridges: Vec<String>,
 }
@@ -32,12 +32,18 @@ struct Demo {
 impl Demo {
     /// Starts it and waits for the addresses of both bridges.
     fn start(arguments: &[&str]) -> Demo {
+        Demo::start_with(arguments, &[])
+    }
+
+    /// The same with more of an environment.
+    pub(crate) fn start_with(arguments: &[&str], environment: &[(&str, &Path)]) -> Demo {
         let keys = new_dir("demo").join("keys");
         assert!(Command::new("mkfifo").arg(&keys).status().unwrap().success());
         let mut command = Command::new("sh");
         // Opened for reading and writing: it never ends, as a terminal does not.
         command.args(["-c", r#"keys=$1; shift; exec "$@" <>"$keys""#, "demo"]).arg(&keys);
         command.arg(binary()).args(arguments).env("NO_COLOR", "1");
+        command.envs(environment.iter().copied());
         let process = Supervised::start("demo", &command, None);
         let bridges = process.wait_log(LONG, |log| {
             let lines = log.lines().filter_map(|line| line.strip_prefix("bridge ")?.split_once("  http://"));
@@ -59,8 +65,8 @@ impl Demo {
     }
 
     /// Ctrl-C, and that nothing is left behind.
-    fn end(&self) {
-        let children = children(self.process.pid());
+    pub(crate) fn end(&self) {
+        let children = descendants(self.process.pid());
         assert!(!children.is_empty(), "its bridges are processes");
         self.process.signal(Signal::Int);
         assert_eq!(self.process.wait_exit(END), 0, "{}", self.process.log_tail());
@@ -113,6 +119,13 @@ impl Seen {
     }
 }
 
+/// Its children and theirs.
+pub(crate) fn descendants(pid: u32) -> Vec<u32> {
+    let children = children(pid);
+    let deeper: Vec<u32> = children.iter().flat_map(|child| descendants(*child)).collect();
+    [children, deeper].concat()
+}
+
 fn children(pid: u32) -> Vec<u32> {
     let all = fs::read_dir("/proc").unwrap().flatten();
     let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
@@ -126,7 +139,7 @@ fn parent(pid: u32) -> Option<u32> {
 }
 
 /// What has ended but was not waited for yet has no command line any more.
-fn is_running(pid: u32) -> bool {
+pub(crate) fn is_running(pid: u32) -> bool {
     let line = Path::new("/proc").join(pid.to_string()).join("cmdline");
     fs::read(line).is_ok_and(|line| !line.is_empty())
 }

@@ -27,7 +27,7 @@ fn root() -> &'static Path {
 
 /// The fenced blocks of a text by their markers, `<!-- test: NAME -->` in the line
 /// above. What has none is an error.
-fn blocks(text: &str) -> Result<BTreeMap<String, String>, String> {
+pub(crate) fn blocks(text: &str) -> Result<BTreeMap<String, String>, String> {
     let mut found = BTreeMap::new();
     let (mut above, mut open): (&str, Option<(String, String)>) = ("", None);
     for line in text.lines() {
@@ -76,7 +76,7 @@ fn words(block: &str) -> Vec<String> {
 }
 
 /// The arguments behind `kafka2prom` of a block, with other addresses.
-fn arguments(block: &str, addresses: &[(&str, &str)]) -> Vec<String> {
+pub(crate) fn arguments(block: &str, addresses: &[(&str, &str)]) -> Vec<String> {
     let words = words(block);
     assert_eq!(words[0], "kafka2prom");
     let replace = |word: &String| addresses.iter().fold(word.clone(), |word, (from, to)| word.replace(from, to));
@@ -110,7 +110,7 @@ fn every_block_has_a_marker_that_a_test_knows() {
 /// Every place that the README leads to is there.
 #[test]
 fn every_link_leads_somewhere() {
-    for name in ["README.md", "ARCHITECTURE.md", "deploy/docs/operations.md"] {
+    for name in ["README.md", "ARCHITECTURE.md", "deploy/README.md", "deploy/docs/operations.md"] {
         let file = root().join(name);
         let text = fs::read_to_string(&file).unwrap();
         let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());

@@ -2,13 +2,21 @@
 mod templates;
 
 use std::path::Path;
+use std::time::Duration;
 
+use hyper::HeaderMap;
 use k2p_runtime::config::Reader;
+use k2p_runtime::http::client::{ClientConfig, HttpClient};
 use k2p_server::check::{self, Verdict};
 use k2p_server::config::Flags;
 
-use super::{Done, Failure, agent, kafka_config, serve};
+use super::{Done, Failure, agent, kafka_config, process, serve};
 use crate::cli::{CheckCommand, CheckKafkaArgs};
+
+/// What supervises a process asks it every few seconds.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(4);
+/// An answer is a line or two.
+const HEALTH_BYTES: usize = 1 << 16;
 
 pub(crate) fn run(command: &CheckCommand) -> Done {
     match command {
@@ -18,8 +26,19 @@ pub(crate) fn run(command: &CheckCommand) -> Done {
             Ok(())
         }
         CheckCommand::Kafka(args) => kafka(args),
+        CheckCommand::Health { url } => health(url),
         CheckCommand::Templates(args) => templates::run(args),
     }
+}
+
+fn health(url: &str) -> Done {
+    let answer = process::tokio_runtime()?.block_on(async {
+        let client = HttpClient::new(&ClientConfig::default()).map_err(Failure::failed)?;
+        let asked = client.get(url, HeaderMap::new(), HEALTH_TIMEOUT, HEALTH_BYTES).await;
+        asked.map_err(|e| Failure::failed(format_args!("{url} does not answer: {e}")))
+    })?;
+    println!("{}", String::from_utf8_lossy(&answer.body).trim_end());
+    if answer.status.is_success() { Ok(()) } else { Err(Failure::Silent) }
 }
 
 /// Whether a file is an agent's: it says what is to be shipped, and not what is consumed.

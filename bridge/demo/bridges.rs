@@ -40,13 +40,22 @@ pub(crate) struct Bridge {
 /// Both.
 pub(crate) struct Bridges {
     brokers: String,
+    /// The port at which Prometheus finds all of them.
+    front: Option<u16>,
     directory: tempfile::TempDir,
     all: Vec<Bridge>,
 }
 
 impl Bridges {
-    /// Starts one bridge per port and waits until each listens.
-    pub(crate) async fn start(brokers: &str, mock: bool, topic: &str, ports: &[u16]) -> Result<Bridges, Failure> {
+    /// Starts one bridge per port and waits until each listens. `front` is the port of the one
+    /// that service discovery leads to.
+    pub(crate) async fn start(
+        brokers: &str,
+        mock: bool,
+        topic: &str,
+        ports: &[u16],
+        front: Option<u16>,
+    ) -> Result<Bridges, Failure> {
         let directory = tempfile::tempdir().map_err(Failure::failed)?;
         let timers = if mock { MOCK_TIMERS } else { "" };
         // By flag the topic would have the default staleness of 90 s.
@@ -55,7 +64,7 @@ impl Bridges {
              state: {{topic: {STATE}, snapshot_interval: 10s}}\n"
         );
         std::fs::write(directory.path().join("bridge.yaml"), config).map_err(Failure::failed)?;
-        let mut bridges = Bridges { brokers: brokers.to_owned(), directory, all: Vec::new() };
+        let mut bridges = Bridges { brokers: brokers.to_owned(), front, directory, all: Vec::new() };
         for (name, port) in ["a", "b"].iter().zip(ports) {
             let bridge = bridges.spawn(name, free_or_any(*port)).await?;
             bridges.all.push(bridge);
@@ -70,9 +79,12 @@ impl Bridges {
 
     async fn spawn(&self, name: &str, port: u16) -> Result<Bridge, Failure> {
         let program = std::env::current_exe().map_err(Failure::failed)?;
-        let mut child = command(&program, self.directory.path(), &self.brokers, port)
-            .spawn()
-            .map_err(|e| Failure::failed(format_args!("bridge {name} cannot be started: {e}")))?;
+        let mut command = command(&program, self.directory.path(), &self.brokers, port);
+        if let Some(front) = self.front {
+            command.args(["--web.external-address", &format!("127.0.0.1:{front}")]);
+        }
+        let mut child =
+            command.spawn().map_err(|e| Failure::failed(format_args!("bridge {name} cannot be started: {e}")))?;
         let stderr = child.stderr.take().ok_or_else(|| Failure::failed("a bridge without a log"))?;
         let mut lines = BufReader::new(stderr).lines();
         let listen = tokio::time::timeout(STARTS, ready(&mut lines)).await;

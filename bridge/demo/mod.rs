@@ -7,6 +7,7 @@ mod motion;
 mod node;
 mod page;
 mod pipelines;
+mod prometheus;
 mod run;
 mod service;
 mod spark;

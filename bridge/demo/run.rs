@@ -1,5 +1,6 @@
 //! Puts the demo together: Kafka, the fleet, its agents, two bridges, and the person.
 use std::io::{BufRead, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use k2p_runtime::metrics::RuntimeMetrics;
@@ -13,7 +14,8 @@ use super::agents::{agents, own_agent};
 use super::bridges::{Bridge, Bridges};
 use super::fleet::Fleet;
 use super::pipelines::{self, EVENTS, STATE};
-use super::words::{ready, starting};
+use super::prometheus::{self as shown_by, Prometheus, free_port};
+use super::words::{ready, starting, watching};
 use crate::cli::{DemoArgs, LogArgs};
 use crate::commands::{Done, Failure, process};
 
@@ -44,6 +46,7 @@ fn quiet(level: &str) -> String {
 }
 
 async fn demo(args: &DemoArgs, process: &process::Process) -> Done {
+    let program = shown_by::find(args.prometheus.as_ref(), std::env::var_os("PATH"))?;
     let mock = match &args.brokers {
         Some(_) => None,
         None => Some(
@@ -60,33 +63,60 @@ async fn demo(args: &DemoArgs, process: &process::Process) -> Done {
     }
     let mut agents_running = start_agents(args, &fleet, &brokers, &process.shutdown)?;
     say("Two bridges in one consumer group, as processes of their own …\n");
-    let mut bridges = Bridges::start(&brokers, mock.is_some(), TOPIC, &args.ports).await?;
+    let mut ports = args.ports.clone();
+    if program.is_some() {
+        // Each bridge is told where Prometheus finds the last one, before that has started.
+        ports = ports.into_iter().map(free_port).collect::<Result<_, _>>()?;
+    }
+    let front = program.is_some().then(|| ports.last().copied()).flatten();
+    let mut bridges = Bridges::start(&brokers, mock.is_some(), TOPIC, &ports, front).await?;
     bridges.until_live(&process.shutdown, Duration::from_secs(30)).await;
     let addresses: Vec<(String, String)> = bridges.all().map(|b: &Bridge| (b.name.clone(), b.url.clone())).collect();
     say(&ready(&addresses, "type k and Enter here (s and Enter starts it again), or kill -9 its process."));
-    let urls = addresses.iter().map(|(_, url)| url.clone()).collect();
+    let urls: Vec<String> = addresses.iter().map(|(_, url)| url.clone()).collect();
+    let prometheus = start_prometheus(program.as_deref(), &urls).await?;
     agents_running.spawn(pipelines::run(urls, args.seed, process.shutdown.clone()));
-    let mut keys = keys();
-    loop {
-        tokio::select! {
-            () = process.shutdown.triggered() => break,
-            key = keys.recv() => match key.as_deref() {
-                Some("k") => say(&bridges.kill_first()),
-                Some("s") => say(&bridges.start_first().await?),
-                Some("q") => break,
-                Some(_) => say("k kills the first bridge, s starts it again, q or Ctrl-C ends the demo.\n"),
-                // No terminal: only a signal ends it.
-                None => process.shutdown.triggered().await,
-            },
-        }
-    }
+    obey(&mut bridges, &process.shutdown).await?;
     process.shutdown.trigger();
-    bridges.stop().await;
+    let ends = async {
+        if let Some(prometheus) = prometheus {
+            prometheus.stop().await;
+        }
+    };
+    tokio::join!(bridges.stop(), ends);
     let _late =
         tokio::time::timeout(Duration::from_millis(500), async { while agents_running.join_next().await.is_some() {} })
             .await;
     say("Ended.\n");
     Ok(())
+}
+
+/// Does what the person types, until the end is typed or signalled.
+async fn obey(bridges: &mut Bridges, shutdown: &Shutdown) -> Done {
+    let mut keys = keys();
+    loop {
+        tokio::select! {
+            () = shutdown.triggered() => return Ok(()),
+            key = keys.recv() => match key.as_deref() {
+                Some("k") => say(&bridges.kill_first()),
+                Some("s") => say(&bridges.start_first().await?),
+                Some("q") => return Ok(()),
+                Some(_) => say("k kills the first bridge, s starts it again, q or Ctrl-C ends the demo.\n"),
+                // No terminal: only a signal ends it.
+                None => shutdown.triggered().await,
+            },
+        }
+    }
+}
+
+/// Prometheus, if it was asked for, and where to look.
+async fn start_prometheus(program: Option<&Path>, bridges: &[String]) -> Result<Option<Prometheus>, Failure> {
+    let Some(program) = program else { return Ok(None) };
+    let host = |url: &String| url.trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let addresses: Vec<String> = bridges.iter().map(host).collect();
+    let prometheus = Prometheus::start(program, &addresses).await?;
+    say(&watching(&prometheus.url));
+    Ok(Some(prometheus))
 }
 
 /// Each agent with a registry of its own, as in a process of its own.

@@ -50,6 +50,19 @@ Ctrl-C ends it; nothing is left behind.
     out
 }
 
+/// Where to look in the Prometheus at `url` (`http://127.0.0.1:9090/`).
+pub(crate) fn watching(url: &str) -> String {
+    format!(
+        "
+Prometheus, with the rules and the scrape configuration that ship with Kafka2Prom:
+  alerts   {url}alerts
+           customers_sync fails and invoices_close misses its SLA: within a minute both are there.
+  a graph  {url}graph?g0.expr=sum%20by%20(cluster%2C%20result)%20(rate(jobs_processed_total%5B1m%5D))&g0.tab=0&g0.range_input=10m
+  targets  {url}targets
+"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

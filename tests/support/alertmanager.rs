@@ -47,10 +47,7 @@ impl Alertmanager {
     /// Where it does not start, with its log.
     pub fn start(generation: Generation, receiver: &Receiver, timings: Timings) -> Result<Alertmanager, Missing> {
         let program = parts::prometheus_tool(generation, "prometheus-alertmanager")?;
-        let works = with_its_share(&program).arg("--version").output().is_ok_and(|output| output.status.success());
-        if !works {
-            return Err(Missing::Part(format!("{DEFAULT_TEMPLATE} is missing, and unshare may not mount one")));
-        }
+        runs(&program)?;
         let mut last = String::new();
         for _ in 0..ATTEMPTS {
             match Alertmanager::try_start(&program, receiver, timings) {
@@ -122,10 +119,20 @@ impl Alertmanager {
     }
 }
 
+/// Whether it finds its default templates here.
+///
+/// # Errors
+/// Where it does not.
+pub fn runs(program: &Path) -> Result<(), Missing> {
+    let works = with_its_share(program).arg("--version").output().is_ok_and(|output| output.status.success());
+    let missing = || Missing::Part(format!("{DEFAULT_TEMPLATE} is missing, and unshare may not mount one"));
+    works.then_some(()).ok_or_else(missing)
+}
+
 /// Debian's Alertmanager reads its default templates from one fixed place, where a
 /// package that was only unpacked has none. So it sees the package's own `/usr/share`,
 /// in a mount namespace of its own.
-fn with_its_share(program: &Path) -> Command {
+pub fn with_its_share(program: &Path) -> Command {
     if Path::new(DEFAULT_TEMPLATE).exists() {
         return Command::new(program);
     }

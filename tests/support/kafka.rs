@@ -338,6 +338,30 @@ impl Drop for Node {
     }
 }
 
+/// A broker of the given properties alone, as a container's start script would run it: formatted,
+/// then started. It is not waited for.
+///
+/// # Panics
+/// Where its storage cannot be formatted.
+pub fn serve(properties: &str, cluster_id: &str, heap: &str) -> Result<Supervised, Missing> {
+    let libs = parts::kafka_libs(KafkaVersion::V4)?;
+    let dir = new_dir("kafka-served");
+    let file = dir.join("server.properties");
+    fs::write(&file, properties).expect("the run's directory can be written");
+    fs::write(dir.join("log4j2.properties"), LOGGING).expect("the run's directory can be written");
+    let java = |arguments: &[&str]| {
+        let mut command = Command::new("java");
+        command.arg(heap).args(&java_options(&libs, 0)[1..]);
+        command.arg(format!("-Dlog4j2.configurationFile={}", dir.join("log4j2.properties").display()));
+        command.args(arguments).arg(&file);
+        command
+    };
+    let format =
+        Supervised::start("kafka-format", &java(&["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c"]), None);
+    assert_eq!(format.wait_exit(START), 0, "{}", format.log_tail());
+    Ok(Supervised::start("kafka-served", &java(&["kafka.Kafka"]), None))
+}
+
 /// A name that no other test of this run has, for topics, groups and clients.
 pub fn unique(prefix: &str) -> String {
     static COUNT: AtomicUsize = AtomicUsize::new(0);

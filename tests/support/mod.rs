@@ -11,6 +11,7 @@ pub mod alertmanager;
 pub mod bridge;
 pub mod chaos;
 pub mod compare;
+pub mod compose;
 pub mod dumps;
 pub mod http;
 pub mod kafka;

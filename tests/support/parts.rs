@@ -56,6 +56,11 @@ pub fn prometheus_tool(generation: Generation, tool: &str) -> Result<PathBuf, Mi
     part(variable, &format!("{name}/usr/bin"), name).map(|bin| bin.join(tool))
 }
 
+/// The loader of Docker Compose: `compose-config --format json FILE`.
+pub fn compose_config() -> Result<PathBuf, Missing> {
+    part("K2P_COMPOSE", "compose", "compose").map(|dir| dir.join("compose-config"))
+}
+
 /// A `python3` command that finds `prometheus_client`.
 pub fn python() -> Result<Command, Missing> {
     static FOUND: OnceLock<bool> = OnceLock::new();
