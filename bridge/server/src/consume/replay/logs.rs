@@ -10,7 +10,7 @@ use std::sync::Arc;
 use k2p_core::compress::{Encoding, decompress};
 use k2p_core::envelope::{self, RawRecord};
 use k2p_logs::mask::{MaskCounts, Maskers};
-use k2p_logs::{Entry, Level, LogMetrics, LogStore, Source};
+use k2p_logs::{Entry, FIRST_REPORT, Level, LogMetrics, LogStore, Source, runs_of};
 use k2p_pipelines::event::{Event, JobContent, JobEntry};
 use k2p_pipelines::runs::FinishedRun;
 use k2p_pipelines::state::{Applied, LogEntry};
@@ -19,8 +19,6 @@ use serde_json::json;
 
 /// Entries are appended when so many wait, or when the view is published.
 const BATCH: usize = 1000;
-/// Reports of runs come after all lines of their record.
-const FIRST_REPORT: u32 = 1 << 30;
 /// As the partition's own bound of a record's value, decompressed.
 const RECORD_BYTES: usize = 16 << 20;
 
@@ -69,6 +67,7 @@ impl PartitionLog {
             let line = usize::try_from(entry.line).ok().and_then(|n| lines.get(n.checked_sub(1)?).copied());
             self.entry(record.offset, entry, line);
         }
+        // After all lines of their record.
         for (number, run) in (FIRST_REPORT..).zip(&applied.finished) {
             self.report(record.offset, number, run);
         }
@@ -144,11 +143,6 @@ impl PartitionLog {
             tracing::warn!(%error, "the log store is not synced");
         }
     }
-}
-
-/// The job under which the reports of a pipeline's runs are kept.
-pub(crate) fn runs_of(pipeline: &str) -> String {
-    format!("runs of {pipeline}")
 }
 
 /// The record's value as lines of text; `None` where it is none.
