@@ -78,7 +78,7 @@ impl Attacked {
         self.apply("quiet", format!(
             "{{{run},\"status\":\"RUNNING\",\"trigger_type\":\"schedule\",\"start_ts\":1760000000}}\n\
              {{\"timestamp\":1760000001,{run},\"level\":\"ERROR\",\"step\":\"load\",\"component\":\"c\",\"error\":{{\"type\":\"E\"}},\"metrics\":{{\"rows_read\":1,\"duration_ms\":5}}}}\n\
-             {{\"timestamp\":1760000002,{run},\"dataset\":\"bronze.x\",\"operation\":\"READ\"}}\n\
+             {{\"timestamp\":1760000002,{run},\"dataset\":\"bronze.x\",\"operation\":\"read\"}}\n\
              {{{run},\"status\":\"SUCCEEDED\",\"trigger_type\":\"schedule\",\"end_ts\":1760000005}}"
         ));
         let head = r#"{"timestamp":1760000001,"job_id":"quiet job","job_type":"spark","content":"#;
@@ -221,7 +221,7 @@ fn fields_of_run_events() {
 #[test]
 fn fields_of_lineage_events() {
     let event = |pipeline: &str, members: String| {
-        format!("{{\"timestamp\":1760000001,\"pipeline_id\":\"{pipeline}\",\"operation\":\"READ\",{members}}}")
+        format!("{{\"timestamp\":1760000001,\"pipeline_id\":\"{pipeline}\",\"operation\":\"read\",{members}}}")
     };
     let loud = |members: String| ("loud".to_owned(), event("loud", members));
     attack("lineage.pipeline_id", Counted("subject_overflow"), |v| {

@@ -258,6 +258,7 @@ fn log_store(config: &Config, registry: &Registry, maskers: &Arc<Maskers>) -> Re
         retention: i64::try_from(wanted.retention.as_nanos()).unwrap_or(i64::MAX),
         max_bytes: wanted.max_bytes,
         job_bytes: wanted.job_bytes,
+        reports_bytes: wanted.reports_bytes,
         ..StoreConfig::default()
     };
     let store = LogStore::open(&wanted.dir, store, metrics.clone()).map_err(|e| BridgeError::Logs(e.to_string()))?;
