@@ -22,7 +22,7 @@ const SUBJECTS: usize = 100;
 const SERIES_OF_ONE: u64 = 8_000;
 
 fn values() -> u64 {
-    if std::env::var("K2P_LONG").is_ok_and(|v| v == "1") { 1_000_000 } else { 4_000 }
+    if std::env::var("K2P_LONG").is_ok_and(|v| v == "1") { 1_000_000 } else { 20_000 }
 }
 
 /// Every template that ships.
@@ -213,8 +213,11 @@ fn fields_of_run_events() {
     attack("run.last_error.type", Nothing, |v| {
         loud("r", format!("\"status\":\"RUNNING\",\"last_error\":{{\"type\":\"{v}\"}}"))
     });
-    attack("the name of a compensation field", Counted("field_left_out"), |v| {
+    attack("a member of the compensation state", Nothing, |v| {
         loud("r", format!("\"status\":\"RUNNING\",\"compensation\":{{\"{v}\":1}}"))
+    });
+    attack("the name of a compensation field", Counted("field_left_out"), |v| {
+        loud("r", format!("\"status\":\"RUNNING\",\"compensation_{v}\":1"))
     });
 }
 
