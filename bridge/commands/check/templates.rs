@@ -3,7 +3,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use k2p_pipelines::cases;
-use k2p_pipelines::template::{TemplateSet, catalogue_json, catalogue_markdown};
+use k2p_pipelines::template::{TemplateSet, catalogue_json, catalogue_markdown, native_notice};
 
 use crate::cli::{CatalogueFormat, CheckTemplatesArgs};
 use crate::commands::{Done, Failure};
@@ -33,6 +33,9 @@ pub(crate) fn run(args: &CheckTemplatesArgs) -> Done {
         return Err(Failure::failed(format_args!(
             "{failed} of {all} cases differ: correct the templates, or accept what they give with --update"
         )));
+    }
+    if let Some(notice) = native_notice(&templates) {
+        eprintln!("{}: {notice}", args.dir.display());
     }
     eprintln!("{}: ok, {metrics} metrics in {files} files, {all} cases", args.dir.display());
     Ok(())

@@ -13,7 +13,7 @@
 //!    again, and the store drops what it has.
 //! 4. [`LogStore::maintain`] now and then (a minute is often enough) with the time: age,
 //!    size, compression.
-//! 5. [`LogReader`] answers `read`, `jobs` and `metrics`, in the service and in
+//! 5. [`LogReader`] answers `read`, `jobs` and `points`, in the service and in
 //!    `kafka2prom logs` alike. It needs no store and takes no lock.
 //!
 //! Nothing here reads a clock; times are Unix nanoseconds, given by the caller. All calls
@@ -34,6 +34,7 @@
 
 mod entry;
 pub mod files;
+mod history;
 mod hot;
 pub mod mask;
 mod metrics;
@@ -43,9 +44,10 @@ mod read;
 mod store;
 
 pub use entry::{Entry, Level, Source, day_of, parse_time, rfc3339};
+pub use history::{FIRST_REPORT, StoredLine, runs_of};
 pub use metrics::{LOG_METRICS, LogMetrics, Refused};
 pub use name::{MAX_ID, file_name, job_of};
-pub use points::exposition;
+pub use points::{Points, exposition};
 pub use read::{Job, Jobs, LogReader, MAX_LIMIT, Page, Query, ReadConfig, StoredEntry};
 pub use store::{Appended, LogError, LogStore, Maintained, StoreConfig};
 

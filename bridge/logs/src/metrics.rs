@@ -34,7 +34,7 @@ const FILES: MetricDef =
     MetricDef::gauge("kafka2prom_logs_files", "Files of the log store (a job's day) as of the last maintenance.", &[]);
 const REMOVED: MetricDef = MetricDef::counter(
     "kafka2prom_logs_removed_bytes_total",
-    "Bytes of logs removed by retention: too old (age) or too much (size).",
+    "Bytes of logs removed by retention: too old (age), too much (size), or reports of runs above their pipeline's cap (reports).",
     &["reason"],
 );
 const PACKED: MetricDef =
@@ -174,7 +174,7 @@ impl LogMetrics {
         for reason in Refused::ALL {
             metrics.refused.with_label_values(&[reason.as_str()]);
         }
-        for reason in ["age", "size"] {
+        for reason in ["age", "size", "reports"] {
             metrics.removed.with_label_values(&[reason]);
         }
         Ok(metrics)
@@ -204,6 +204,7 @@ impl LogMetrics {
     pub(crate) fn maintained(&self, done: &Maintained) {
         self.removed.with_label_values(&["age"]).inc_by(done.aged_bytes);
         self.removed.with_label_values(&["size"]).inc_by(done.sized_bytes);
+        self.removed.with_label_values(&["reports"]).inc_by(done.report_bytes);
         self.packed.inc_by(done.packed);
         self.bytes.set(i64::try_from(done.bytes).unwrap_or(i64::MAX));
         self.files.set(i64::try_from(done.files).unwrap_or(i64::MAX));

@@ -4,6 +4,9 @@ use ring::digest;
 /// The longest id, in bytes.
 pub const MAX_ID: usize = 900;
 
+/// How the ids begin under which reports of runs are kept; the pipeline follows.
+pub(crate) const RUNS: &str = "runs of ";
+
 /// The longest encoded name: with the endings it stays below the usual 255.
 const MAX_NAME: usize = 200;
 

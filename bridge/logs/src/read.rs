@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::entry::{Head, Level, parse_day};
 use crate::files::index::{Block, Index, Span, State, read_blocks, read_up_to};
@@ -13,7 +13,7 @@ use crate::files::job::{Paths, names};
 use crate::hot::{BlockKey, Hot};
 use crate::metrics::LogMetrics;
 use crate::name::{file_name, job_of};
-use crate::points;
+use crate::points::Points;
 
 const DAY_NANOS: i64 = 86_400_000_000_000;
 
@@ -27,7 +27,7 @@ const PAGE_BYTES: usize = 8 << 20;
 const SCAN_BYTES: u64 = 64 << 20;
 
 /// How often a file that changes its form (packed, unpacked) is tried again.
-const TRIES: usize = 5;
+pub(crate) const TRIES: usize = 5;
 
 /// What a reader may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +72,8 @@ pub struct StoredEntry {
     pub source: String,
     /// The JSON object, without newline.
     pub line: String,
+    /// A cursor to go on behind it.
+    pub after: String,
 }
 
 impl Serialize for StoredEntry {
@@ -84,7 +86,7 @@ impl Serialize for StoredEntry {
 }
 
 /// A part of a job's log, in the order of its days and, within a day, of arrival.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Page {
     /// At most as many as asked for.
     pub entries: Vec<StoredEntry>,
@@ -97,7 +99,7 @@ pub struct Page {
 }
 
 /// A job in the store.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
     /// Its id.
     pub job_run_id: String,
@@ -117,8 +119,8 @@ pub struct Job {
     pub last_at: i64,
 }
 
-/// A part of the list of jobs, by id.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// A part of the list of jobs, by the names of their files ([`crate::file_name`]).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Jobs {
     /// At most as many as asked for.
     pub jobs: Vec<Job>,
@@ -131,15 +133,15 @@ pub struct Jobs {
 /// Reads a store. Takes no lock; clones share the hot jobs.
 #[derive(Debug, Clone)]
 pub struct LogReader {
-    dir: PathBuf,
+    pub(crate) dir: PathBuf,
     hot: Arc<Hot>,
     metrics: LogMetrics,
 }
 
 /// An index with its blocks, the open one last.
-struct Opened {
-    index: Index,
-    blocks: Vec<Block>,
+pub(crate) struct Opened {
+    pub(crate) index: Index,
+    pub(crate) blocks: Vec<Block>,
     lines: File,
 }
 
@@ -241,7 +243,7 @@ impl LogReader {
             }
             into.scanned += end - block.start;
             let bytes = self.block(job, opened, i, end)?;
-            if let Some(next) = into.take(&bytes, block.start, start) {
+            if let Some(next) = into.take(&bytes, label, block.start, start) {
                 into.page.has_more = true;
                 into.page.cursor = format!("{label}.{next}");
                 return Ok(true);
@@ -253,7 +255,7 @@ impl LogReader {
     }
 
     /// The lines of a block.
-    fn block(&self, job: &str, opened: &Opened, i: usize, end: u64) -> io::Result<Arc<[u8]>> {
+    pub(crate) fn block(&self, job: &str, opened: &Opened, i: usize, end: u64) -> io::Result<Arc<[u8]>> {
         let (block, state) = (&opened.blocks[i], &opened.index.state);
         let length = usize::try_from(end - block.start).map_err(|_| invalid("a block is too large"))?;
         let load = || {
@@ -272,7 +274,7 @@ impl LogReader {
         self.hot.block(job, BlockKey { generation: opened.index.generation, start: block.start }, load)
     }
 
-    fn days(&self) -> io::Result<Vec<(i64, PathBuf)>> {
+    pub(crate) fn days(&self) -> io::Result<Vec<(i64, PathBuf)>> {
         let mut days = Vec::new();
         let entries = match fs::read_dir(&self.dir) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(days),
@@ -316,21 +318,21 @@ impl LogReader {
         Ok(jobs)
     }
 
-    /// The metric points of a job (job log entries with `content.metric`) as an exposition in
-    /// the text format: the last point of each series.
+    /// The metric points of a job (job log entries with `content.metric`): the last one of
+    /// each series.
     ///
     /// # Errors
     /// What the system says.
-    pub fn metrics(&self, job: &str) -> io::Result<String> {
-        let mut collected = points::Points::default();
+    pub fn points(&self, job: &str) -> io::Result<Points> {
+        let mut collected = Points::default();
         let mut query = Query { limit: MAX_LIMIT, ..Query::default() };
         loop {
             let page = self.read(job, &query)?;
             for entry in &page.entries {
-                collected.add(&entry.line);
+                collected.add(entry.at, &entry.line);
             }
             if !page.has_more {
-                return Ok(collected.exposition());
+                return Ok(collected);
             }
             query.cursor = Some(page.cursor);
         }
@@ -340,15 +342,16 @@ impl LogReader {
 impl Collector<'_> {
     /// Takes what is asked for from a block's lines; where the first line begins that the page
     /// has no room for.
-    fn take(&mut self, bytes: &[u8], block_start: u64, from: u64) -> Option<u64> {
+    fn take(&mut self, bytes: &[u8], label: &str, block_start: u64, from: u64) -> Option<u64> {
         let mut at = usize::try_from(from.saturating_sub(block_start)).unwrap_or(0).min(bytes.len());
         while let Some(length) = memchr::memchr(b'\n', &bytes[at..]) {
             let line = &bytes[at..at + length];
-            if let Some(entry) = self.wanted(line) {
+            if let Some(mut entry) = self.wanted(line) {
                 if self.page.entries.len() == self.limit || self.bytes >= PAGE_BYTES {
                     return Some(block_start + at as u64);
                 }
                 self.bytes += line.len();
+                entry.after = format!("{label}.{}", block_start + (at + length + 1) as u64);
                 self.page.entries.push(entry);
             }
             at += length + 1;
@@ -364,6 +367,7 @@ impl Collector<'_> {
             level: head.level,
             source: head.source.to_owned(),
             line: String::from_utf8_lossy(line).into_owned(),
+            after: String::new(),
         })
     }
 }
@@ -385,7 +389,7 @@ fn read_exactly(file: &File, length: usize, offset: u64) -> io::Result<Vec<u8>> 
 }
 
 /// `None` where there is nothing of the job.
-fn open(paths: &Paths) -> io::Result<Option<Opened>> {
+pub(crate) fn open(paths: &Paths) -> io::Result<Option<Opened>> {
     let index_file = match File::open(&paths.index) {
         Err(error) if error.kind() == ErrorKind::NotFound => return open_bare(paths),
         file => file?,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::entry::Entry;
 use crate::files::{Disk, FileStore, SystemDisk};
 use crate::metrics::{LogMetrics, Refused};
-use crate::name::MAX_ID;
+use crate::name::{MAX_ID, RUNS};
 
 const DAY_NANOS: i64 = 86_400_000_000_000;
 
@@ -19,6 +19,8 @@ pub struct StoreConfig {
     pub max_bytes: u64,
     /// Bytes of lines of one job on one day; what comes then is cut.
     pub job_bytes: u64,
+    /// Bytes of the reports of one pipeline's runs, over all days; the oldest days go first.
+    pub reports_bytes: u64,
     /// Bytes of one entry's line.
     pub line_bytes: usize,
     /// Whether closed days are compressed.
@@ -33,6 +35,7 @@ impl Default for StoreConfig {
             retention: 30 * DAY_NANOS,
             max_bytes: 10 << 30,
             job_bytes: 2 << 30,
+            reports_bytes: 64 << 20,
             line_bytes: 1 << 20,
             compress: true,
             fsync: true,
@@ -41,6 +44,11 @@ impl Default for StoreConfig {
 }
 
 impl StoreConfig {
+    /// Bytes of lines of a job on one day.
+    pub(crate) fn day_bytes(&self, job: &str) -> u64 {
+        if job.starts_with(RUNS) { self.job_bytes.min(self.reports_bytes) } else { self.job_bytes }
+    }
+
     /// Why an entry is not taken, before any state is looked at.
     pub(crate) fn refuses(&self, entry: &Entry<'_>, now: i64) -> Option<Refused> {
         if !(1..=MAX_ID).contains(&entry.job_run_id.len()) || !entry.source.is_valid() {
@@ -106,6 +114,8 @@ pub struct Maintained {
     pub aged_bytes: u64,
     /// Their bytes, those above the size.
     pub sized_bytes: u64,
+    /// Their bytes, reports of runs above their pipeline's cap.
+    pub report_bytes: u64,
     /// Files compressed.
     pub packed: u64,
     /// Files left.

@@ -6,7 +6,9 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use k2p_logs::{Entry, Level, LogReader, LogStore, Query, ReadConfig, StoreConfig, StoredEntry};
+use k2p_logs::{
+    Entry, Level, LogReader, LogStore, Query, ReadConfig, Refused, StoreConfig, StoredEntry, StoredLine, runs_of,
+};
 use proptest::prelude::*;
 use support::{DAY, Made, NOON, SECOND, metrics, store};
 
@@ -157,8 +159,8 @@ fn metric_points_are_an_exposition() {
     let mut made = Made::new("j", 0, 4, NOON);
     made.line = r#"{"content":{"metric":{"name":"rows","value":3,"labels":{"step":"load"}}}}"#.into();
     append(&store, &[made, Made::new("j", 0, 5, NOON)]);
-    assert_eq!(reader(dir.path()).metrics("j").unwrap(), "# TYPE rows untyped\nrows{step=\"load\"} 3\n");
-    assert_eq!(reader(dir.path()).metrics("none").unwrap(), "");
+    assert_eq!(reader(dir.path()).points("j").unwrap().exposition(), "# TYPE rows untyped\nrows{step=\"load\"} 3\n");
+    assert_eq!(reader(dir.path()).points("none").unwrap().exposition(), "");
 }
 
 #[test]
@@ -213,5 +215,90 @@ proptest! {
             prop_assert_eq!(&entry.source, &made.name());
             prop_assert!(entry.line.ends_with(&made.line[1..]));
         }
+    }
+}
+
+/// A report of a pipeline's run.
+fn report(pipeline: &str, offset: i64, at: i64) -> Made {
+    let mut made = Made::new(&runs_of(pipeline), 0, offset, at);
+    made.level = Level::None;
+    made.line = format!(r#"{{"run_id":"run {offset}","text":"{}"}}"#, "x".repeat(900));
+    made
+}
+
+fn runs_on(reader: &LogReader, pipeline: &str, day: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut take = |line: StoredLine<'_>| found.push(line.source.to_owned());
+    reader.lines_on(&runs_of(pipeline), day, &mut take).unwrap();
+    found
+}
+
+#[test]
+fn reports_are_found_by_day_the_newest_first_packed_or_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path(), StoreConfig::default());
+    // Longer than a file's name may be: its index knows it.
+    let long = "p".repeat(300);
+    let made: Vec<Made> = (0..600).map(|n| report("daily", n, NOON - 2 * DAY + n * 300 * SECOND)).collect();
+    append(&store, &made);
+    append(&store, &[report(&long, 601, NOON), Made::new("a job", 0, 602, NOON)]);
+    let reader = reader(dir.path());
+    let days = ["2026-11-21", "2026-11-20", "2026-11-19"];
+    let check = || {
+        assert_eq!(reader.newest_days().unwrap(), days);
+        assert_eq!(reader.reported_on("2026-11-20").unwrap(), ["daily"]);
+        let mut today = reader.reported_on("2026-11-21").unwrap();
+        today.sort();
+        assert_eq!(today, ["daily", long.as_str()]);
+        let found: Vec<String> = days.iter().rev().flat_map(|day| runs_on(&reader, "daily", day)).collect();
+        assert_eq!(found, made.iter().map(Made::name).collect::<Vec<_>>());
+    };
+    check();
+    assert!(store.maintain(NOON).unwrap().packed > 0);
+    check();
+    assert_eq!(reader.reported_on("2026-11-18").unwrap(), Vec::<String>::new());
+    assert_eq!(runs_on(&reader, "another", "2026-11-21"), Vec::<String>::new());
+}
+
+#[test]
+fn the_oldest_reports_of_a_pipeline_go_above_its_cap_and_nothing_else_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = StoreConfig { reports_bytes: 70_000, compress: false, ..StoreConfig::default() };
+    let log = store(dir.path(), config);
+    // About 28 KB a day, index included.
+    for (pipeline, first) in [("loud", 0), ("quiet", 1000)] {
+        let count = if pipeline == "loud" { 5 * 20 } else { 2 };
+        append(&log, &(0..count).map(|n| report(pipeline, first + n, NOON - n / 20 * DAY)).collect::<Vec<_>>());
+    }
+    let job: Vec<Made> =
+        (0..100).map(|n| Made { job: "job".to_owned(), ..report("", 5000 + n, NOON - 4 * DAY) }).collect();
+    append(&log, &job);
+    let before = log.maintain(NOON).unwrap();
+    let reader = reader(dir.path());
+    let days: Vec<usize> =
+        reader.newest_days().unwrap().iter().map(|day| runs_on(&reader, "loud", day).len()).collect();
+    assert_eq!(days, [20, 20, 0], "the newest ones stay, and the day of the job");
+    assert_eq!(runs_on(&reader, "quiet", "2026-11-21").len(), 2);
+    assert_eq!(all(&reader, "job", &Query::default()).len(), 100);
+    assert!(before.report_bytes > 50_000 && before.removed == 3, "{before:?}");
+    assert_eq!(log.maintain(NOON).unwrap().report_bytes, 0);
+    // A single day is cut as any job's is.
+    let many: Vec<Made> = (0..100).map(|n| report("busy", 9000 + n, NOON)).collect();
+    let entries: Vec<Entry<'_>> = many.iter().map(Made::entry).collect();
+    let appended = log.append(&entries, NOON);
+    assert!(appended.refused_for(Refused::Quota) > 0 && appended.bytes <= 70_000, "{appended:?}");
+}
+
+#[test]
+fn a_cursor_behind_any_entry_goes_on_there() {
+    let dir = tempfile::tempdir().unwrap();
+    append(&store(dir.path(), StoreConfig::default()), &long_job());
+    let reader = reader(dir.path());
+    let whole = all(&reader, "long", &Query::default());
+    for at in [0, 1, 999, 1000, 2500, whole.len() - 1] {
+        let query = Query { limit: 3, cursor: Some(whole[at].after.clone()), ..Query::default() };
+        let found = reader.read("long", &query).unwrap().entries;
+        let expected: Vec<_> = whole.iter().skip(at + 1).take(3).cloned().collect();
+        assert_eq!(found, expected, "behind {at}");
     }
 }

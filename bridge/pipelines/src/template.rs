@@ -45,7 +45,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-pub use catalogue::{CatalogueEntry, catalogue, catalogue_json, catalogue_markdown};
+pub use catalogue::{CatalogueEntry, catalogue, catalogue_json, catalogue_markdown, native_notice};
 pub use identifier::Identifier;
 pub(crate) use label::OTHER;
 pub(crate) use rule::Rule;

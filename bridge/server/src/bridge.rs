@@ -1,5 +1,4 @@
 //! One running bridge: consuming and exposing put together, started and ended in order.
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use k2p_core::ownership::Identity;
-use k2p_logs::mask::{MaskConfig, Maskers};
+use k2p_logs::mask::Maskers;
 use k2p_logs::{LogMetrics, LogReader, LogStore, ReadConfig, StoreConfig};
 use k2p_pipelines::runs::RunLimits;
 use k2p_pipelines::state::EventConfig;
@@ -106,10 +105,9 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
     let log = KafkaLog::new("bridge", &setup.runtime);
     // Two switches: a drain leaves the group, and the process goes on.
     let switches = Switches { leave: Shutdown::new(), end: Shutdown::new() };
-    let maskers = Arc::new(
-        Maskers::new(&MaskConfig::default(), &BTreeMap::new(), None)
-            .map_err(|e| BridgeError::Masking(e.to_string()))?,
-    );
+    let masking = &config.masking;
+    let maskers = Maskers::new(&masking.default, &masking.topics, masking.key.as_ref());
+    let maskers = Arc::new(maskers.map_err(|e| BridgeError::Masking(e.to_string()))?);
     let logs = log_store(&config, &setup.registry, &maskers)?;
     let healthy = Arc::new(AtomicBool::new(true));
     let set = templates::load(config.pipelines.templates.as_deref()).map_err(BridgeError::Templates)?;
@@ -260,6 +258,7 @@ fn log_store(config: &Config, registry: &Registry, maskers: &Arc<Maskers>) -> Re
         retention: i64::try_from(wanted.retention.as_nanos()).unwrap_or(i64::MAX),
         max_bytes: wanted.max_bytes,
         job_bytes: wanted.job_bytes,
+        reports_bytes: wanted.reports_bytes,
         ..StoreConfig::default()
     };
     let store = LogStore::open(&wanted.dir, store, metrics.clone()).map_err(|e| BridgeError::Logs(e.to_string()))?;

@@ -16,8 +16,10 @@ use k2p_runtime::kafka::{KafkaConfig, KafkaConfigError, KafkaTimings, Subject};
 use crate::consume::{Topic, TopicKind};
 use crate::expose::RouteMode;
 use crate::live::Policy;
+pub use masking::Masking;
 pub use pipelines::{DEFAULT_STATE, Logs, Pipelines, Runs};
 
+mod masking;
 mod pipelines;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
@@ -61,6 +63,8 @@ pub struct Config {
     pub deadletter: Option<Arc<str>>,
     /// What topics of events need.
     pub pipelines: Pipelines,
+    /// What is masked before it is written or shown.
+    pub masking: Masking,
     /// The HTTP side.
     pub web: Web,
 }
@@ -97,7 +101,8 @@ pub const DEFAULT_GROUP: &str = "kafka2prom";
 pub fn read(root: &Section<'_>, flags: &Flags, errors: &mut Vec<String>) -> Option<Config> {
     let before = errors.len();
     let kafka = kafka(root, flags, errors);
-    let mut topics = file_topics(root);
+    let (mut masking, key_named) = masking::root(root);
+    let mut topics = file_topics(root, &mut masking, key_named);
     if !flags.topics.is_empty() {
         topics = flag_topics(&flags.topics, errors);
     }
@@ -111,7 +116,7 @@ pub fn read(root: &Section<'_>, flags: &Flags, errors: &mut Vec<String>) -> Opti
     if errors.len() > before {
         return None;
     }
-    Some(Config { kafka: kafka?, topics, ownership: ownership?, rewind, deadletter, pipelines, web: web? })
+    Some(Config { kafka: kafka?, topics, ownership: ownership?, rewind, deadletter, pipelines, masking, web: web? })
 }
 
 fn kafka(root: &Section<'_>, flags: &Flags, errors: &mut Vec<String>) -> Option<KafkaConfig> {
@@ -163,18 +168,20 @@ fn report(section: &Section<'_>, by_flag: bool, fault: &KafkaConfigError, errors
     }
 }
 
-fn file_topics(root: &Section<'_>) -> Vec<Topic> {
+fn file_topics(root: &Section<'_>, masking: &mut Masking, key_named: bool) -> Vec<Topic> {
     let mut topics: Vec<Topic> = Vec::new();
     let sections = root.sections("topics");
     if root.has("topics") && sections.is_empty() {
         root.error("topics", "the list holds no topic", "configure at least one topic");
     }
     for section in sections {
+        let own = masking::topic(&section, masking.key.as_ref(), key_named);
         let Some(topic) = file_topic(&section) else { continue };
         if topics.iter().any(|t| t.name == topic.name) {
             section.error("name", "this topic is configured twice", "keep one of them");
             continue;
         }
+        masking.topics.extend(own.map(|own| (topic.name.to_string(), own)));
         topics.push(topic);
     }
     topics
@@ -183,8 +190,12 @@ fn file_topics(root: &Section<'_>) -> Vec<Topic> {
 fn file_topic(section: &Section<'_>) -> Option<Topic> {
     let kinds = [("metrics", TopicKind::Metrics), ("events", TopicKind::Events)];
     let kind = section.choice("kind", &kinds).unwrap_or_default();
-    if kind == TopicKind::Events {
-        of_dumps_only(section);
+    match kind {
+        TopicKind::Events => of_dumps_only(section),
+        TopicKind::Metrics if section.has("masking") => {
+            section.error("masking", "this belongs to topics of kind events", "dumps are shown as they are: remove it");
+        }
+        TopicKind::Metrics => {}
     }
     let format = section
         .choice("format", &[("auto", None), ("text", Some(Format::Text)), ("openmetrics", Some(Format::OpenMetrics))]);

@@ -247,6 +247,7 @@ impl JobFile {
             return Ok(Err(gone));
         }
         let mut done = Appended::default();
+        let quota = config.day_bytes(&self.index.job);
         let mut state = self.index.state.clone();
         let (mut lines, mut blocks) = (Vec::new(), Vec::new());
         for entry in entries {
@@ -263,7 +264,7 @@ impl JobFile {
             }
             entry.write_line(&mut lines);
             let length = (lines.len() - before) as u64;
-            if state.len + length > config.job_bytes {
+            if state.len + length > quota {
                 lines.truncate(before);
                 state.cut += 1;
                 done.refuse(Refused::Quota, 1);

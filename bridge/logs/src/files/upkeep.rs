@@ -1,13 +1,16 @@
 //! Retention by age and size, and the packing of closed days.
-use std::fs;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::disk::Disk;
+use super::index::Index;
 use super::job::{JobFile, Paths, names};
 use crate::entry::parse_day;
+use crate::name::RUNS;
 use crate::store::{Maintained, StoreConfig};
 
 const DAY_NANOS: i64 = 86_400_000_000_000;
@@ -16,6 +19,7 @@ const DAY_NANOS: i64 = 86_400_000_000_000;
 const QUIET: i64 = 3_600_000_000_000;
 
 struct Found {
+    name: String,
     day: i64,
     modified: i64,
     bytes: u64,
@@ -52,6 +56,8 @@ pub(super) fn run(
             done.packed += 1;
         }
     }
+    done.files = kept.len() as u64;
+    cap_reports(&mut kept, config.reports_bytes, disk, done)?;
     let mut bytes: u64 = kept.iter().map(|found| found.bytes).sum();
     kept.sort_by_key(|found| (found.day, found.modified));
     for found in &kept {
@@ -62,11 +68,49 @@ pub(super) fn run(
         bytes -= found.bytes;
         done.sized_bytes += found.bytes;
         done.removed += 1;
-        done.files = done.files.wrapping_sub(1);
+        done.files = done.files.saturating_sub(1);
     }
-    done.files = done.files.wrapping_add(kept.len() as u64);
     done.bytes = bytes;
     remove_empty_days(dir, today)
+}
+
+/// Of one pipeline's reports the oldest days go that are above the cap; never the newest day,
+/// which the quota of a day bounds.
+fn cap_reports(kept: &mut Vec<Found>, cap: u64, disk: &Arc<dyn Disk>, done: &mut Maintained) -> io::Result<()> {
+    let mut sums: BTreeMap<String, u64> = BTreeMap::new();
+    kept.sort_by_key(|found| std::cmp::Reverse(found.day));
+    let mut left = Vec::with_capacity(kept.len());
+    for found in std::mem::take(kept) {
+        if !is_report(&found) {
+            left.push(found);
+            continue;
+        }
+        let sum = sums.entry(found.name.clone()).or_default();
+        let newest = *sum == 0;
+        *sum += found.bytes;
+        if newest || *sum <= cap {
+            left.push(found);
+            continue;
+        }
+        remove(&found, disk)?;
+        done.report_bytes += found.bytes;
+        done.removed += 1;
+        done.files = done.files.saturating_sub(1);
+    }
+    *kept = left;
+    Ok(())
+}
+
+fn is_report(found: &Found) -> bool {
+    match crate::job_of(&found.name) {
+        Some(job) => job.starts_with(RUNS),
+        // The id of a hashed name stands in its index.
+        None => found.name.starts_with('~') && indexed_job(&found.paths).is_some_and(|job| job.starts_with(RUNS)),
+    }
+}
+
+fn indexed_job(paths: &Paths) -> Option<String> {
+    Index::read(&File::open(&paths.index).ok()?).ok()?.map(|index| index.job)
 }
 
 fn open(paths: &Paths, disk: &Arc<dyn Disk>) -> io::Result<JobFile> {
@@ -109,7 +153,7 @@ fn list(dir: &Path) -> io::Result<Vec<Found>> {
                 modified = modified.max(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX));
                 plain |= is_plain;
             }
-            found.push(Found { day, modified, bytes, paths, plain });
+            found.push(Found { name, day, modified, bytes, paths, plain });
         }
     }
     Ok(found)

@@ -169,6 +169,22 @@ impl FinishedRun {
     }
 }
 
+impl FinishedRun {
+    /// Whether it closed and its details were let go since: only what recognises its late
+    /// events is left, and the log store knows more.
+    pub fn is_bare(&self) -> bool {
+        let said = [&self.trigger_type, &self.triggered_by, &self.owner, &self.dag_version, &self.current_step];
+        self.status.is_closed()
+            && said.iter().all(|text| text.is_none())
+            && self.steps.is_empty()
+            && self.reads.is_empty()
+            && self.writes.is_empty()
+            && self.last_error.is_none()
+            && self.correlation_ids.is_empty()
+            && self.compensation.is_empty()
+    }
+}
+
 fn duration(start: Option<UnixNs>, end: Option<UnixNs>) -> Option<f64> {
     let nanos = end?.saturating_sub(start?);
     (nanos >= 0).then(|| seconds(nanos))

@@ -40,6 +40,8 @@ pub struct Logs {
     pub max_bytes: u64,
     /// Bytes of one job on one day.
     pub job_bytes: u64,
+    /// Bytes of the reports of one pipeline's finished runs.
+    pub reports_bytes: u64,
 }
 
 /// Reads the section; `None` without a place.
@@ -56,7 +58,8 @@ fn logs(section: &Section<'_>) -> Option<Logs> {
     let retention = section.duration_in("retention", day..=day * 3650).unwrap_or(day * 30);
     let bytes = |key: &str, default: u64| section.bytes_in(key, 1 << 20..=1 << 50).unwrap_or(default);
     let (max_bytes, job_bytes) = (bytes("max_bytes", default.max_bytes), bytes("job_bytes", default.job_bytes));
-    Some(Logs { dir: dir.flatten()?, shared, retention, max_bytes, job_bytes })
+    let reports_bytes = bytes("reports_bytes", default.reports_bytes);
+    Some(Logs { dir: dir.flatten()?, shared, retention, max_bytes, job_bytes, reports_bytes })
 }
 
 /// What shapes the replayed state of runs.

@@ -1,4 +1,5 @@
 //! The annotated reference: what it shows as a default is the default.
+use k2p_logs::mask::{MaskCounts, Maskers};
 use k2p_runtime::config::{Document, Reader};
 
 use super::*;
@@ -40,8 +41,9 @@ fn the_annotated_defaults_are_the_defaults() {
 /// A key that the reader knows and the reference does not show would be found by nobody.
 #[test]
 fn every_key_is_in_the_reference() {
-    let sections = ["kafka", "topics", "limits", "ownership", "state", "templates", "runs", "logs", "web"];
-    let text = "unknown: 1\nkafka: {unknown: 1}\ntopics: [{unknown: 1, limits: {unknown: 1}}]\n\
+    let sections =
+        ["kafka", "topics", "limits", "ownership", "state", "templates", "runs", "logs", "web", "masking", "patterns"];
+    let text = "unknown: 1\nkafka: {unknown: 1}\ntopics: [{unknown: 1, limits: {unknown: 1}}]\nmasking: {unknown: 1, patterns: [{unknown: 1}]}\n\
                 ownership: {unknown: 1}\nstate: {unknown: 1}\ntemplates: {unknown: 1}\nruns: {unknown: 1}\nlogs: {unknown: 1}\nweb: {unknown: 1}\n";
     let (_, faults) = read_text(text, &Flags::default());
     let known: Vec<&str> = faults.iter().filter_map(|f| Some(f.split_once("known here: ")?.1)).collect();
@@ -81,6 +83,51 @@ fn a_topic_of_events_has_no_settings_of_dumps() {
     let flags = Flags { topics: vec!["e:events".to_owned(), "x:nonsense".to_owned()], ..Flags::default() };
     let (config, faults) = read_text(LEAST, &flags);
     assert!(config.is_none() && faults.iter().any(|f| f.contains("x:nonsense")), "{faults:?}");
+}
+
+#[test]
+fn a_topic_masks_by_its_own_rules() {
+    let own = "t, kind: events, masking: {disable: [email], patterns: [{name: customer, regex: 'cust-([0-9]+)'}], action: hash}}";
+    let text =
+        LEAST.replace("k2p.metrics}", own) + "masking: {hash_key: 0123456789abcdef, allow_keys: [token_count]}\n";
+    let (config, faults) = read_text(&text, &Flags::default());
+    let masking = config.unwrap_or_else(|| panic!("{faults:?}")).masking;
+    assert_eq!(faults, Vec::<String>::new());
+    assert!(masking.default.defaults && masking.default.allow_keys == ["token_count"]);
+    let maskers = Maskers::new(&masking.default, &masking.topics, masking.key.as_ref()).unwrap();
+    let masked = |topic: &str| {
+        let mut counts = MaskCounts::default();
+        let text = maskers.of(topic).text("a@b.de of cust-77", &mut counts).into_owned();
+        let rules: Vec<String> = maskers.of(topic).counted(&counts).map(|(rule, n)| format!("{rule} {n}")).collect();
+        (text, rules.join(", "))
+    };
+    let (text, rules) = masked("t");
+    assert!(text.starts_with("a@b.de of cust-[hash:customer:") && rules == "customer 1", "{text} {rules}");
+    assert_eq!(masked("another"), ("[masked:email] of cust-77".to_owned(), "email 1".to_owned()));
+}
+
+#[test]
+fn masking_that_cannot_be_used_is_said_with_its_place() {
+    let fault = |masking: &str, expected: &str| {
+        for text in [
+            format!("{LEAST}masking: {masking}\n"),
+            LEAST.replace("k2p.metrics}", &format!("t, kind: events, masking: {masking}}}")),
+        ] {
+            let (_, faults) = read_text(&text, &Flags::default());
+            assert!(faults.iter().any(|f| f.contains(expected) && f.contains("bridge.yaml:")), "{text}: {faults:#?}");
+        }
+    };
+    fault("{action: hash}", "hash needs a key");
+    fault("{action: encrypt}", "one of mask, hash");
+    fault("{disable: [emails]}", "no built-in rule \"emails\"");
+    fault("{patterns: [{name: a, regex: '('}]}", "correct the regular expression");
+    fault("{patterns: [{name: email, regex: 'x'}]}", "no built-in rule's");
+    fault("{patterns: [{name: a}]}", "regex");
+    fault("{keys: [ab]}", "too short");
+    let (_, faults) = read_text(&format!("{LEAST}masking: {{hash_key: short, action: hash}}\n"), &Flags::default());
+    assert!(faults.len() == 1 && faults[0].contains("at least 16") && !faults[0].contains("short "), "{faults:?}");
+    let (_, faults) = read_text(&LEAST.replace("k2p.metrics}", "t, masking: {}}"), &Flags::default());
+    assert!(faults.iter().any(|f| f.contains("topics of kind events")), "{faults:?}");
 }
 
 #[test]

@@ -1,15 +1,22 @@
 //! The logs of jobs: `/api/v1/jobs`, `/api/v1/jobs/{id}/logs`, `/api/v1/jobs/{id}/metrics`.
 //!
-//! Read from the log store of this bridge. Where bridges keep stores of their own, this
-//! one cannot know all unless it holds every partition of events: it then says so (503).
+//! Any bridge answers for any job: from the store that all write into (`logs.shared`), else
+//! from its own and those of all bridges that hold a partition of events. Where one of
+//! these does not answer, or a partition is nobody's, it says so (503). What a bridge wrote
+//! that is gone, or holds nothing any more, lies in its store: nobody else knows of it.
 use std::io;
 
+use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
-use k2p_logs::{Level, LogReader, MAX_LIMIT, parse_time};
-use k2p_runtime::http::{BoxBody, Query, json, problem, text};
+use k2p_logs::{Jobs, Level, LogReader, MAX_LIMIT, Page, Points, parse_time};
+use k2p_runtime::http::{BoxBody, Query, json, text};
+use serde::Serialize;
 
+use super::api::not_a_peer;
+use super::gather::{Incomplete, Told, blocking, exposed_here, gather, unreadable};
+use super::joblog::{Cursors, Part, merge, merge_jobs};
+use super::sd::segment;
 use super::{Exposer, respond};
-use crate::live::Marker;
 
 /// The log store as the HTTP side reads it.
 #[derive(Clone)]
@@ -33,43 +40,174 @@ pub(crate) enum Job {
     Metrics(String),
 }
 
-pub(super) async fn answer(exposer: &Exposer, query: &Query, job: Job) -> Response<BoxBody> {
+/// What peers ask each other; the id is a parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum InternalJobs {
+    /// The list.
+    All,
+    /// A page of a job's log.
+    Logs,
+    /// A job's metric points.
+    Points,
+}
+
+/// Why there is no page.
+#[derive(Debug)]
+pub(super) enum NoPage {
+    /// The request is wrong: how.
+    Asked(String),
+    /// It would not be whole: why.
+    Incomplete(Incomplete),
+}
+
+pub(super) async fn answer(exposer: &Exposer, parts: &Parts, query: &Query, job: Job) -> Response<BoxBody> {
     let Some(logs) = &exposer.state.logs else {
         return respond::missing("route", "This bridge keeps no logs; configure logs.url.");
     };
-    if !logs.shared && !holds_everything(exposer) {
-        let detail = "This bridge keeps logs of its own partitions only, and does not hold all of them: let all \
-                      bridges write into one store (logs.shared), or ask the other ones too.";
-        return respond::unavailable("Not all logs are known", detail);
-    }
-    let reader = logs.reader.clone();
-    let asked = match job {
-        Job::All => all(reader, query),
-        Job::Logs(id) => entries(reader, query, id),
-        Job::Metrics(id) => Ok(tokio::task::spawn_blocking(move || {
-            reader.metrics(&id).map(|body| text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body))
-        })),
-    };
-    match asked {
-        Err(detail) => respond::bad_request(&detail),
-        Ok(asked) => match asked.await {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => unreadable(&error),
-            Err(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "Reading failed", "See the bridge's log.", None),
+    let answer = match job {
+        Job::All => list(exposer, logs, parts, query).await.map(|jobs| json(StatusCode::OK, &jobs)),
+        Job::Logs(id) => match wanted(query) {
+            Err(detail) => Err(NoPage::Asked(detail)),
+            Ok(asked) => page(exposer, logs, parts, &id, asked).await.map(|page| json(StatusCode::OK, &page)),
         },
+        Job::Metrics(id) => points(exposer, logs, parts, &id)
+            .await
+            .map(|points| text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", points.exposition())),
+    };
+    answer.unwrap_or_else(|no| match no {
+        NoPage::Asked(detail) => respond::bad_request(&detail),
+        NoPage::Incomplete(why) => {
+            respond::unavailable("Not all logs are known", &format!("An answer would not be whole: {why}."))
+        }
+    })
+}
+
+async fn list(exposer: &Exposer, logs: &JobLogs, parts: &Parts, query: &Query) -> Result<Jobs, NoPage> {
+    let (limit, cursor) = (limit(query).map_err(NoPage::Asked)?, query.get("cursor").map(str::to_owned));
+    let here = read_list(logs, cursor.clone(), limit).await;
+    if logs.shared {
+        return here.map_err(NoPage::Incomplete);
+    }
+    let after = cursor.map(|c| format!("&cursor={}", segment(&c))).unwrap_or_default();
+    let all = everywhere(exposer, parts, &format!("/internal/v1/jobs?limit={limit}{after}"), here).await?;
+    Ok(merge_jobs(all.into_iter().map(|(_, jobs)| jobs).collect(), limit))
+}
+
+/// A page of a job's log, from every store that may have a part of it.
+pub(super) async fn page(
+    exposer: &Exposer,
+    logs: &JobLogs,
+    parts: &Parts,
+    id: &str,
+    query: k2p_logs::Query,
+) -> Result<Page, NoPage> {
+    if logs.shared {
+        return match read_page(logs, id.to_owned(), query).await {
+            Ok(page) => page.map_err(NoPage::Asked),
+            Err(why) => Err(NoPage::Incomplete(why)),
+        };
+    }
+    let cursors = match query.cursor.as_deref().map(Cursors::parse) {
+        None => Cursors::default(),
+        Some(Some(cursors)) => cursors,
+        Some(None) => return Err(NoPage::Asked("The parameter cursor is none of these bridges'.".to_owned())),
+    };
+    let mut path =
+        format!("/internal/v1/job/logs?id={}&limit={}&level={}", segment(id), query.limit, query.level.as_str());
+    path.extend(query.since.map(|since| format!("&since={since}")));
+    path.extend(query.cursor.as_deref().map(|cursor| format!("&cursor={}", segment(cursor))));
+    let limit = query.limit;
+    let own = cursors.of(&exposer.config.advertise_address).map(str::to_owned);
+    let here = match read_page(logs, id.to_owned(), k2p_logs::Query { cursor: own, ..query }).await {
+        Ok(Err(detail)) => return Err(NoPage::Asked(detail)),
+        Ok(Ok(page)) => Ok(Part::from(page)),
+        Err(why) => Err(why),
+    };
+    let all = everywhere(exposer, parts, &path, here).await?;
+    Ok(merge(all, limit, cursors))
+}
+
+async fn points(exposer: &Exposer, logs: &JobLogs, parts: &Parts, id: &str) -> Result<Points, NoPage> {
+    let here = read_points(logs, id.to_owned()).await;
+    if logs.shared {
+        return here.map_err(NoPage::Incomplete);
+    }
+    let mut all = everywhere(exposer, parts, &format!("/internal/v1/job/points?id={}", segment(id)), here).await?;
+    let (_, mut points) = all.remove(0);
+    for (_, more) in all {
+        points.merge(more);
+    }
+    Ok(points)
+}
+
+async fn everywhere<T: serde::de::DeserializeOwned>(
+    exposer: &Exposer,
+    parts: &Parts,
+    path: &str,
+    here: Result<T, Incomplete>,
+) -> Result<Vec<(String, T)>, NoPage> {
+    let here = Told { exposed: exposed_here(exposer), told: here };
+    gather(exposer, parts, path, here).await.map_err(NoPage::Incomplete)
+}
+
+/// `GET /internal/v1/jobs`, `/internal/v1/job/logs`, `/internal/v1/job/points`: what this
+/// bridge's own store has.
+pub(super) async fn internal(exposer: &Exposer, parts: &Parts, query: &Query, what: InternalJobs) -> Response<BoxBody> {
+    if !exposer.peers.authentic(&parts.headers) {
+        return not_a_peer();
+    }
+    let Some(logs) = &exposer.state.logs else {
+        return told(exposer, Err::<(), _>("it keeps no logs (logs.url)".to_owned()));
+    };
+    let id = query.get("id").unwrap_or_default().to_owned();
+    match what {
+        InternalJobs::All => {
+            let limit = limit(query).unwrap_or(MAX_LIMIT);
+            told(exposer, read_list(logs, query.get("cursor").map(str::to_owned), limit).await)
+        }
+        InternalJobs::Points => told(exposer, read_points(logs, id).await),
+        InternalJobs::Logs => {
+            let own = |cursor: &str| Cursors::parse(cursor)?.of(&exposer.config.advertise_address).map(str::to_owned);
+            let cursor = query.get("cursor").and_then(own);
+            let part = match wanted(query) {
+                Err(detail) => Err(detail),
+                Ok(asked) => match read_page(logs, id, k2p_logs::Query { cursor, ..asked }).await {
+                    Ok(page) => page.map(Part::from),
+                    Err(why) => Err(why),
+                },
+            };
+            told(exposer, part)
+        }
     }
 }
 
-type Asked = Result<tokio::task::JoinHandle<io::Result<Response<BoxBody>>>, String>;
-
-fn all(reader: LogReader, query: &Query) -> Asked {
-    let (limit, cursor) = (limit(query)?, query.get("cursor").map(str::to_owned));
-    Ok(tokio::task::spawn_blocking(move || {
-        reader.jobs(cursor.as_deref(), limit).map(|jobs| json(StatusCode::OK, &jobs))
-    }))
+fn told<T: Serialize>(exposer: &Exposer, told: Result<T, Incomplete>) -> Response<BoxBody> {
+    json(StatusCode::OK, &Told { exposed: exposed_here(exposer), told })
 }
 
-fn entries(reader: LogReader, query: &Query, id: String) -> Asked {
+async fn read_list(logs: &JobLogs, cursor: Option<String>, limit: usize) -> Result<Jobs, Incomplete> {
+    let reader = logs.reader.clone();
+    blocking(move || reader.jobs(cursor.as_deref(), limit).map_err(|e| unreadable(&e))).await
+}
+
+async fn read_points(logs: &JobLogs, id: String) -> Result<Points, Incomplete> {
+    let reader = logs.reader.clone();
+    blocking(move || reader.points(&id).map_err(|e| unreadable(&e))).await
+}
+
+/// A page of this bridge's store; inside, what is wrong with the request.
+async fn read_page(logs: &JobLogs, id: String, query: k2p_logs::Query) -> Result<Result<Page, String>, Incomplete> {
+    let reader = logs.reader.clone();
+    blocking(move || match reader.read(&id, &query) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(Err(format!("It cannot be read: {error}."))),
+        Err(error) => Err(unreadable(&error)),
+        Ok(page) => Ok(Ok(page)),
+    })
+    .await
+}
+
+/// What is asked of a log; the error is for the client.
+fn wanted(query: &Query) -> Result<k2p_logs::Query, String> {
     let since = match query.get("since") {
         None => None,
         Some(text) => {
@@ -77,15 +215,17 @@ fn entries(reader: LogReader, query: &Query, id: String) -> Asked {
             Some(read.ok_or("The parameter since must be RFC 3339, or Unix seconds, milliseconds or nanoseconds.")?)
         }
     };
-    let level = match query.get("level") {
-        None => Level::None,
-        Some(text) => {
-            Level::parse(text).ok_or("The parameter level must be trace, debug, info, warn, error or fatal.")?
-        }
-    };
     let cursor = query.get("cursor").map(str::to_owned);
-    let query = k2p_logs::Query { since, level, limit: limit(query)?, cursor };
-    Ok(tokio::task::spawn_blocking(move || reader.read(&id, &query).map(|page| json(StatusCode::OK, &page))))
+    Ok(k2p_logs::Query { since, level: level(query.get("level"), "level")?, limit: limit(query)?, cursor })
+}
+
+/// A level by its name; the error is for the client.
+pub(super) fn level(text: Option<&str>, parameter: &str) -> Result<Level, String> {
+    let said = |text| {
+        let detail = format!("The parameter {parameter} must be trace, debug, info, warn, error or fatal.");
+        Level::parse(text).ok_or(detail)
+    };
+    text.map_or(Ok(Level::None), said)
 }
 
 fn limit(query: &Query) -> Result<usize, String> {
@@ -93,25 +233,4 @@ fn limit(query: &Query) -> Result<usize, String> {
         Ok(limit) if (1..=MAX_LIMIT).contains(&limit) => Ok(limit),
         _ => Err(format!("The parameter limit must be a number from 1 to {MAX_LIMIT}.")),
     }
-}
-
-fn unreadable(error: &io::Error) -> Response<BoxBody> {
-    match error.kind() {
-        io::ErrorKind::NotFound => respond::missing("job", "The log store has no entry of that job."),
-        io::ErrorKind::InvalidInput => respond::bad_request(&format!("It cannot be read: {error}.")),
-        _ => {
-            tracing::error!(%error, "the log store cannot be read");
-            let detail = "The log store cannot be read; the bridge's log says why.";
-            problem(StatusCode::INTERNAL_SERVER_ERROR, "Reading failed", detail, None)
-        }
-    }
-}
-
-/// Whether every partition of events is this bridge's, by the markers.
-fn holds_everything(exposer: &Exposer) -> bool {
-    let group = exposer.state.live.group();
-    let own = exposer.config.advertise_address.as_str();
-    let replayed = |topic: &str| exposer.config.topics.iter().any(|t| t.is_replayed() && t.name == topic);
-    let mut events = group.partitions.iter().filter(|((topic, _), _)| replayed(topic));
-    group.complete && events.all(|(_, o)| o.marker == Marker::Held && o.owner.as_deref() == Some(own))
 }

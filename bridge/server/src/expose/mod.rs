@@ -10,6 +10,9 @@ mod deadline;
 mod events;
 mod explain;
 mod forward;
+mod gather;
+mod history;
+mod joblog;
 mod jobs;
 mod list;
 mod manage;
@@ -21,6 +24,7 @@ mod peers;
 mod render;
 mod respond;
 mod route;
+mod runlogs;
 mod runs;
 mod scrape;
 mod sd;
@@ -295,11 +299,12 @@ impl Exposer {
             Route::Runs => runs::runs(self, parts, &query).await,
             Route::Run(id) => runs::run(self, parts, &query, &id).await,
             Route::Pipelines => runs::pipelines(self, parts).await,
-            Route::InternalRuns(what) => runs::internal(self, parts, &query, what),
+            Route::InternalRuns(what) => runs::internal(self, parts, &query, what).await,
             Route::RunsPage => page::runs::runs(self, parts, &query).await,
             Route::RunPage(id) => page::runs::run(self, parts, &query, &id).await,
             Route::PipelinesPage => page::runs::pipelines(self, parts).await,
-            Route::Jobs(job) => jobs::answer(self, &query, job).await,
+            Route::Jobs(job) => jobs::answer(self, parts, &query, job).await,
+            Route::InternalJobs(what) => jobs::internal(self, parts, &query, what).await,
             Route::PostEvents => not_allowed(&Route::PostEvents),
             Route::Page => page::answer(self, &query),
             Route::Style => page::style(),

@@ -1,7 +1,7 @@
 //! From a path to what is asked for: a pure function over a closed set of routes.
 use k2p_runtime::http::decode_path_segment;
 
-use super::jobs::Job;
+use super::jobs::{InternalJobs, Job};
 use super::runs::Internal;
 
 /// What a request asks for.
@@ -45,6 +45,8 @@ pub(crate) enum Route {
     PipelinesPage,
     /// JSON: jobs and their logs.
     Jobs(Job),
+    /// What this bridge's store has of them, for its peers.
+    InternalJobs(InternalJobs),
     /// Takes events.
     PostEvents,
     /// Switches a topic's policy.
@@ -144,6 +146,9 @@ fn fixed(path: &str) -> Option<Route> {
         "/internal/v1/runs" => Route::InternalRuns(Internal::Runs),
         "/internal/v1/run" => Route::InternalRuns(Internal::Run),
         "/internal/v1/pipelines" => Route::InternalRuns(Internal::Pipelines),
+        "/internal/v1/jobs" => Route::InternalJobs(InternalJobs::All),
+        "/internal/v1/job/logs" => Route::InternalJobs(InternalJobs::Logs),
+        "/internal/v1/job/points" => Route::InternalJobs(InternalJobs::Points),
         "/api/v1/runs" => Route::Runs,
         "/api/v1/pipelines" => Route::Pipelines,
         "/runs" => Route::RunsPage,

@@ -2,20 +2,18 @@
 //!
 //! Any bridge answers for all: it asks the owners of the partitions of events. What it
 //! cannot know all of, it does not answer (503): a run that is not listed is none.
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::collections::BTreeMap;
 
-use futures_util::future::join_all;
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
-use k2p_core::model::UnixMs;
-use k2p_logs::mask::MaskCounts;
-use k2p_pipelines::runs::{FinishedRun, PipelineSummary, RunsView};
+use k2p_pipelines::runs::{FinishedRun, PipelineSummary};
 use k2p_runtime::http::{BoxBody, Query, json};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::api::not_a_peer;
+use super::gather::{Incomplete, Told, blocking, gather};
+use super::history::{Found, Here, newest_first};
+use super::runlogs::{self, RunLogs};
 use super::sd::segment;
 use super::{Exposer, respond};
 
@@ -81,7 +79,7 @@ impl Filter {
         out
     }
 
-    fn holds(&self, run: &FinishedRun) -> bool {
+    pub(super) fn holds(&self, run: &FinishedRun) -> bool {
         let status = serde_json::to_value(run.status).ok();
         let is = |wanted: &Option<String>, found: Option<&str>| wanted.as_deref().is_none_or(|w| found == Some(w));
         is(&self.pipeline, Some(&run.pipeline_id))
@@ -92,33 +90,42 @@ impl Filter {
     }
 }
 
-/// What a bridge tells another of the partitions that it exposes: of these, and only
-/// these, it is whole.
-#[derive(Debug, Serialize, Deserialize)]
-struct Told<T> {
-    exposed: Vec<(String, i32)>,
-    told: T,
-}
-
-/// Some of a longer list, the newest first.
-#[derive(Debug, Serialize, Deserialize)]
-struct Found {
-    total: usize,
-    runs: Vec<FinishedRun>,
-}
-
 /// A page of runs.
 #[derive(Debug, Serialize)]
 pub(super) struct RunsPage {
+    /// How many match …
     pub(super) total: usize,
+    /// … at least: the log store was read only as far as this page needs it.
+    pub(super) at_least: bool,
     pub(super) offset: usize,
     pub(super) limit: usize,
     pub(super) has_more: bool,
+    /// Where runs come from that are no longer in the replayed state.
+    pub(super) history: History,
     pub(super) runs: Vec<FinishedRun>,
 }
 
-/// Why no answer is whole, for the client.
-pub(super) type Incomplete = String;
+/// Which finished runs are found beside those of the replayed state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum History {
+    /// All of the retention: the bridges share a log store.
+    Shared,
+    /// Those that closed while the bridge that shows their partition held it.
+    Own,
+    /// None: there is no log store.
+    None,
+}
+
+impl History {
+    pub(super) fn of(exposer: &Exposer) -> History {
+        match &exposer.state.logs {
+            Some(logs) if logs.shared => History::Shared,
+            Some(_) => History::Own,
+            None => History::None,
+        }
+    }
+}
 
 /// `GET /api/v1/runs?pipeline=&status=&owner=&since=&until=&offset=&limit=`.
 pub(super) async fn runs(exposer: &Exposer, parts: &Parts, query: &Query) -> Response<BoxBody> {
@@ -134,68 +141,82 @@ pub(super) async fn runs(exposer: &Exposer, parts: &Parts, query: &Query) -> Res
 
 /// The runs of the whole group, the last seen first.
 pub(super) async fn find(exposer: &Exposer, parts: &Parts, filter: &Filter) -> Result<RunsPage, Incomplete> {
-    let here = found_here(exposer, filter, filter.offset + filter.limit);
+    let here = found_here(exposer, filter, filter.offset + filter.limit).await;
     let path = format!("/internal/v1/runs?{}", filter.whole_page());
-    let all = gather(exposer, parts, &path, here).await?;
-    let total = all.iter().map(|f| f.total).sum();
+    let all: Vec<Found> = gather(exposer, parts, &path, here).await?.into_iter().map(|(_, found)| found).collect();
+    let (total, at_least) = (all.iter().map(|f| f.total).sum(), all.iter().any(|f| f.at_least));
     let runs = newest_first(all.into_iter().flat_map(|f| f.runs).collect());
     let runs: Vec<FinishedRun> = runs.into_iter().skip(filter.offset).take(filter.limit).collect();
     let has_more = filter.offset + runs.len() < total;
-    Ok(RunsPage { total, offset: filter.offset, limit: filter.limit, has_more, runs })
+    let history = History::of(exposer);
+    Ok(RunsPage { total, at_least, offset: filter.offset, limit: filter.limit, has_more, history, runs })
 }
 
-fn found_here(exposer: &Exposer, filter: &Filter, limit: usize) -> Told<Found> {
-    let mut runs = Vec::new();
-    let mut total = 0;
-    let exposed = each_view(exposer, |topic, view| {
-        let found = newest_first(view.runs(filter.pipeline.as_deref()).filter(|run| filter.holds(run)).collect());
-        total += found.len();
-        runs.extend(found.iter().take(limit).filter_map(|run| masked(exposer, topic, run)));
-    });
-    let mut runs = newest_first(runs);
-    runs.truncate(limit);
-    Told { exposed, told: Found { total, runs } }
+async fn found_here(exposer: &Exposer, filter: &Filter, limit: usize) -> Told<Found> {
+    let (here, filter) = (Here::of(exposer), filter.clone());
+    Told { exposed: here.exposed(), told: blocking(move || here.found(&filter, limit)).await }
 }
 
-/// Ties by name, so that pages do not overlap.
-fn newest_first(mut runs: Vec<FinishedRun>) -> Vec<FinishedRun> {
-    runs.sort_by(|a, b| {
-        let names = |r: &FinishedRun| (r.pipeline_id.clone(), r.run_id.clone());
-        b.last_seen_seconds.total_cmp(&a.last_seen_seconds).then_with(|| names(a).cmp(&names(b)))
-    });
-    runs
+/// A run with a page of its log events.
+#[derive(Debug, Serialize)]
+pub(super) struct RunWithLogs {
+    #[serde(flatten)]
+    pub(super) run: FinishedRun,
+    pub(super) logs: RunLogs,
 }
 
-/// `GET /api/v1/runs/{id}?pipeline=`: pipelines may use the same id, so it is a list.
+/// What is told of one run id.
+#[derive(Debug, Serialize)]
+pub(super) struct RunsOfId {
+    pub(super) history: History,
+    /// Of different pipelines.
+    pub(super) runs: Vec<RunWithLogs>,
+}
+
+/// `GET /api/v1/runs/{id}?pipeline=&logs_limit=&logs_level=&logs_cursor=`: pipelines may use
+/// the same id, so it is a list.
 pub(super) async fn run(exposer: &Exposer, parts: &Parts, query: &Query, id: &str) -> Response<BoxBody> {
-    match find_run(exposer, parts, query.get("pipeline"), id).await {
-        Ok(runs) if runs.is_empty() => {
-            respond::missing("run", "No pipeline has a run of that id, or it was forgotten.")
-        }
-        Ok(runs) => json(StatusCode::OK, &BTreeMap::from([("runs", runs)])),
-        Err(why) => incomplete(&why),
+    match find_run(exposer, parts, query, id).await {
+        Ok(found) => json(StatusCode::OK, &found),
+        Err(response) => *response,
     }
 }
 
-/// Every run of that id.
+/// Every run of that id, with its log events; an answer for the client where there is none.
 pub(super) async fn find_run(
     exposer: &Exposer,
     parts: &Parts,
-    pipeline: Option<&str>,
+    query: &Query,
     id: &str,
-) -> Result<Vec<FinishedRun>, Incomplete> {
+) -> Result<RunsOfId, Box<Response<BoxBody>>> {
+    let wanted = runlogs::Wanted::of(query).map_err(|detail| Box::new(respond::bad_request(&detail)))?;
+    let pipeline = query.get("pipeline");
     let pipeline_query = pipeline.map(|p| format!("&pipeline={}", segment(p))).unwrap_or_default();
     let path = format!("/internal/v1/run?id={}{pipeline_query}", segment(id));
-    let all = gather(exposer, parts, &path, run_here(exposer, pipeline, id)).await?;
-    Ok(newest_first(all.into_iter().flatten().collect()))
+    let here = run_here(exposer, pipeline, id).await;
+    let all = gather(exposer, parts, &path, here).await.map_err(|why| Box::new(incomplete(&why)))?;
+    let found = newest_first(all.into_iter().flat_map(|(_, runs)| runs).collect());
+    if found.is_empty() {
+        let detail = "No pipeline has a run of that id, or it was forgotten.";
+        return Err(Box::new(respond::missing("run", detail)));
+    }
+    if found.len() > 1 && wanted.cursor.is_some() {
+        let detail = "Several pipelines have a run of that id: name one (pipeline) to page through its log events.";
+        return Err(Box::new(respond::bad_request(detail)));
+    }
+    let mut runs = Vec::with_capacity(found.len());
+    for run in found {
+        let logs = runlogs::of_run(exposer, parts, &run, &wanted)
+            .await
+            .map_err(|detail| Box::new(respond::bad_request(&detail)))?;
+        runs.push(RunWithLogs { run, logs });
+    }
+    Ok(RunsOfId { history: History::of(exposer), runs })
 }
 
-fn run_here(exposer: &Exposer, pipeline: Option<&str>, id: &str) -> Told<Vec<FinishedRun>> {
-    let mut runs = Vec::new();
-    let exposed = each_view(exposer, |topic, view| {
-        runs.extend(view.run(pipeline, id).iter().filter_map(|run| masked(exposer, topic, run)));
-    });
-    Told { exposed, told: runs }
+async fn run_here(exposer: &Exposer, pipeline: Option<&str>, id: &str) -> Told<Vec<FinishedRun>> {
+    let (here, pipeline, id) = (Here::of(exposer), pipeline.map(str::to_owned), id.to_owned());
+    Told { exposed: here.exposed(), told: blocking(move || here.run(pipeline.as_deref(), &id)).await }
 }
 
 /// `GET /api/v1/pipelines`.
@@ -209,23 +230,19 @@ pub(super) async fn pipelines(exposer: &Exposer, parts: &Parts) -> Response<BoxB
 /// Every pipeline of the group, by name.
 pub(super) async fn find_pipelines(exposer: &Exposer, parts: &Parts) -> Result<Vec<PipelineSummary>, Incomplete> {
     let all = gather(exposer, parts, "/internal/v1/pipelines", pipelines_here(exposer)).await?;
-    let mut pipelines: Vec<PipelineSummary> = all.into_iter().flatten().collect();
+    let mut pipelines: Vec<PipelineSummary> = all.into_iter().flat_map(|(_, pipelines)| pipelines).collect();
     pipelines.sort_by(|a, b| a.pipeline_id.cmp(&b.pipeline_id));
     Ok(pipelines)
 }
 
 fn pipelines_here(exposer: &Exposer) -> Told<Vec<PipelineSummary>> {
-    let now: UnixMs = (exposer.state.clocks.wall)();
-    let mut pipelines = Vec::new();
-    let exposed = each_view(exposer, |topic, view| {
-        pipelines.extend(view.pipelines(now).iter().filter_map(|pipeline| masked(exposer, topic, pipeline)));
-    });
-    Told { exposed, told: pipelines }
+    let here = Here::of(exposer);
+    Told { exposed: here.exposed(), told: Ok(here.pipelines((exposer.state.clocks.wall)())) }
 }
 
 /// `GET /internal/v1/runs`, `/internal/v1/run`, `/internal/v1/pipelines`: what this bridge
 /// exposes.
-pub(super) fn internal(exposer: &Exposer, parts: &Parts, query: &Query, what: Internal) -> Response<BoxBody> {
+pub(super) async fn internal(exposer: &Exposer, parts: &Parts, query: &Query, what: Internal) -> Response<BoxBody> {
     if !exposer.peers.authentic(&parts.headers) {
         return not_a_peer();
     }
@@ -241,10 +258,11 @@ pub(super) fn internal(exposer: &Exposer, parts: &Parts, query: &Query, what: In
                 offset: 0,
                 limit,
             };
-            json(StatusCode::OK, &found_here(exposer, &filter, limit.min(MAX_OFFSET + MAX_LIMIT)))
+            json(StatusCode::OK, &found_here(exposer, &filter, limit.min(MAX_OFFSET + MAX_LIMIT)).await)
         }
         Internal::Run => {
-            json(StatusCode::OK, &run_here(exposer, query.get("pipeline"), query.get("id").unwrap_or_default()))
+            let told = run_here(exposer, query.get("pipeline"), query.get("id").unwrap_or_default()).await;
+            json(StatusCode::OK, &told)
         }
         Internal::Pipelines => json(StatusCode::OK, &pipelines_here(exposer)),
     }
@@ -261,65 +279,6 @@ pub(crate) enum Internal {
     Pipelines,
 }
 
-/// Hands over the runs of each partition exposed here; which these are.
-fn each_view(exposer: &Exposer, mut take: impl FnMut(&str, &RunsView)) -> Vec<(String, i32)> {
-    let mut exposed = Vec::new();
-    for e in exposer.state.live.snapshot(exposer.state.clocks.mono) {
-        if let Some(runs) = e.partition.replay.runs() {
-            take(&e.partition.topic, &runs);
-            exposed.push((e.partition.topic.to_string(), e.partition.partition));
-        }
-    }
-    exposed
-}
-
-/// This bridge's part and every owner's. An error says what is missing.
-async fn gather<T: DeserializeOwned>(
-    exposer: &Exposer,
-    parts: &Parts,
-    path: &str,
-    here: Told<T>,
-) -> Result<Vec<T>, Incomplete> {
-    let own = exposer.config.advertise_address.as_str();
-    let group = exposer.state.live.group();
-    let events: BTreeSet<&str> =
-        exposer.config.topics.iter().filter(|t| t.is_replayed()).map(|t| t.name.as_str()).collect();
-    let wanted: Vec<(&str, i32)> =
-        group.partitions.keys().map(|(t, p)| (&**t, *p)).filter(|(t, _)| events.contains(t)).collect();
-    if !events.is_empty() && !group.complete {
-        return Err("the group's map is incomplete".to_owned());
-    }
-    let missing = |seen: &BTreeSet<(String, i32)>| {
-        wanted.iter().find(|(t, p)| !seen.contains(&((*t).to_owned(), *p))).map(|(t, p)| format!("{t}/{p}"))
-    };
-    let mut seen: BTreeSet<(String, i32)> = here.exposed.into_iter().collect();
-    let mut all = vec![here.told];
-    if missing(&seen).is_some() {
-        let patience: Duration = exposer.deadline(parts).left();
-        let peers = group.peers();
-        let asked = peers.iter().filter(|p| &***p != own).map(|peer| async move {
-            exposer.peers.ask::<Told<T>>(peer, path, patience).await.map_err(|e| e.to_string())
-        });
-        for answer in join_all(asked).await {
-            let Told { exposed, told } = answer?;
-            seen.extend(exposed);
-            all.push(told);
-        }
-    }
-    match missing(&seen) {
-        Some(place) => Err(format!("{place} is exposed by no bridge at the moment")),
-        None => Ok(all),
-    }
-}
-
 pub(super) fn incomplete(why: &str) -> Response<BoxBody> {
     respond::unavailable("Not all runs are known", &format!("An answer would not be whole: {why}."))
-}
-
-/// What people wrote into it, masked: value by value, as JSON. What cannot be masked is not
-/// shown.
-fn masked<T: Serialize + DeserializeOwned>(exposer: &Exposer, topic: &str, shown: &T) -> Option<T> {
-    let text = serde_json::to_vec(shown).ok()?;
-    let masked = exposer.state.maskers.of(topic).line(&text, &mut MaskCounts::default());
-    serde_json::from_slice(&masked).ok()
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use k2p_core::compress::{Encoding, decompress};
 use k2p_core::envelope::{self, RawRecord};
 use k2p_logs::mask::{MaskCounts, Maskers};
-use k2p_logs::{Entry, Level, LogMetrics, LogStore, Source};
+use k2p_logs::{Entry, FIRST_REPORT, Level, LogMetrics, LogStore, Source, runs_of};
 use k2p_pipelines::event::{Event, JobContent, JobEntry};
 use k2p_pipelines::runs::FinishedRun;
 use k2p_pipelines::state::{Applied, LogEntry};
@@ -19,8 +19,6 @@ use serde_json::json;
 
 /// Entries are appended when so many wait, or when the view is published.
 const BATCH: usize = 1000;
-/// Reports of runs come after all lines of their record.
-const FIRST_REPORT: u32 = 1 << 30;
 /// As the partition's own bound of a record's value, decompressed.
 const RECORD_BYTES: usize = 16 << 20;
 
@@ -69,6 +67,7 @@ impl PartitionLog {
             let line = usize::try_from(entry.line).ok().and_then(|n| lines.get(n.checked_sub(1)?).copied());
             self.entry(record.offset, entry, line);
         }
+        // After all lines of their record.
         for (number, run) in (FIRST_REPORT..).zip(&applied.finished) {
             self.report(record.offset, number, run);
         }
@@ -146,11 +145,6 @@ impl PartitionLog {
     }
 }
 
-/// The job under which the reports of a pipeline's runs are kept.
-pub(crate) fn runs_of(pipeline: &str) -> String {
-    format!("runs of {pipeline}")
-}
-
 /// The record's value as lines of text; `None` where it is none.
 fn lines_of<'a>(record: &RawRecord<'a>) -> Option<Cow<'a, [u8]>> {
     let header = |name: &str| {
@@ -204,4 +198,56 @@ fn job_line(job: &JobEntry) -> String {
         "outputs": outputs, "sequence_number": job.sequence_number, "content": content,
     })
     .to_string()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use k2p_logs::{LogReader, Query, ReadConfig, StoreConfig, StoredLine, day_of};
+    use k2p_pipelines::state::{EventConfig, EventState};
+    use prometheus::Registry;
+
+    /// What the HTTP side rests on: which job an entry is kept under, and how a report is told
+    /// from any other line.
+    #[test]
+    fn entries_and_reports_are_found_where_they_are_looked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let metrics = LogMetrics::new(&Registry::new()).unwrap();
+        let store = Arc::new(LogStore::open(dir.path(), StoreConfig::default(), metrics.clone()).unwrap());
+        let maskers = Arc::new(Maskers::new(&Default::default(), &Default::default(), None).unwrap());
+        let mut log = PartitionLog::new(LogSink { store, maskers, metrics: metrics.clone() }, "t".into(), 3);
+        let templates = Arc::new(crate::templates::load(None).unwrap());
+        let mut state = EventState::new(Arc::new(EventConfig::default()), 3, templates);
+        let now = unix_ms();
+        let event = |members: &str| format!(r#"{{"timestamp":{now},"pipeline_id":"p","level":"INFO",{members}}}"#);
+        let lines = [
+            event(r#""run_id":"r","correlation_id":"c","message":"of the run""#),
+            event(r#""correlation_id":"c","message":"a@b.de""#),
+            event(r#""message":"of the pipeline""#),
+            r#"{"pipeline_id":"p","run_id":"r","status":"FAILED","last_error":{"message":"a@b.de"}}"#.to_owned(),
+        ];
+        let value = lines.join("\n");
+        let (key, value) = (Some(&b"p"[..]), Some(value.as_bytes()));
+        let record = RawRecord { key, value, headers: &[], timestamp: Some(now), offset: 7 };
+        let applied = state.apply(&record, &|_| None).unwrap();
+        log.take(&record, &applied);
+        log.sync();
+        let reader = LogReader::open(dir.path(), ReadConfig::default(), metrics);
+        for (job, message) in [("r", "of the run"), ("c", "[masked:email]"), ("p", "of the pipeline")] {
+            let entries = reader.read(job, &Query::default()).unwrap().entries;
+            assert!(
+                entries.len() == 1 && entries[0].line.contains(&format!("\"message\":\"{message}\"")),
+                "{entries:?}"
+            );
+        }
+        let mut reports = Vec::new();
+        let mut take = |line: StoredLine<'_>| {
+            assert_eq!(line.reported(), Some(("t", 3)));
+            reports.push(serde_json::from_slice::<FinishedRun>(line.line).unwrap());
+        };
+        reader.lines_on(&runs_of("p"), &day_of(now * 1_000_000), &mut take).unwrap();
+        assert!(reports.len() == 1 && *reports[0].run_id == *"r", "{reports:?}");
+        assert_eq!(reports[0].last_error.as_ref().unwrap().message.as_deref(), Some("[masked:email]"));
+    }
 }

@@ -3,9 +3,11 @@ use std::fmt::Write;
 
 use hyper::Response;
 use hyper::http::request::Parts;
+use k2p_logs::rfc3339;
 use k2p_pipelines::runs::{FinishedRun, PipelineSummary};
 use k2p_runtime::http::{BoxBody, Query};
 
+use super::super::runlogs::{RunLogs, text_of};
 use super::super::runs::{self, Filter, RunsPage};
 use super::super::sd::segment;
 use super::super::{Exposer, respond};
@@ -27,15 +29,16 @@ pub(in crate::expose) async fn runs(exposer: &Exposer, parts: &Parts, query: &Qu
 
 /// `GET /runs/{id}`.
 pub(in crate::expose) async fn run(exposer: &Exposer, parts: &Parts, query: &Query, id: &str) -> Response<BoxBody> {
-    match runs::find_run(exposer, parts, query.get("pipeline"), id).await {
-        Ok(found) if found.is_empty() => {
-            respond::missing("run", "No pipeline has a run of that id, or it was forgotten.")
-        }
+    match runs::find_run(exposer, parts, query, id).await {
         Ok(found) => {
-            let body: String = found.iter().map(|run| one(run, wall(exposer))).collect();
+            let body: String = found
+                .runs
+                .iter()
+                .map(|found| one(&found.run, wall(exposer)) + &logs(&found.run, &found.logs))
+                .collect();
             super::shown(document(exposer, &format!("Run {id}"), &body))
         }
-        Err(why) => runs::incomplete(&why),
+        Err(response) => *response,
     }
 }
 
@@ -112,7 +115,8 @@ fn list(page: &RunsPage, filter: &Filter, wall: f64) -> String {
         true => empty("No run matches."),
         false => table("Runs, the last seen first", &RUN_COLUMNS, &rows),
     };
-    section("runs", "Runs", &count(page.total as u64), &(form(filter) + &table + &paging(page, filter)))
+    let number = format!("{}{}", count(page.total as u64), if page.at_least { "+" } else { "" });
+    section("runs", "Runs", &number, &(form(filter) + &table + &paging(page, filter)))
 }
 
 fn form(filter: &Filter) -> String {
@@ -247,6 +251,45 @@ fn lineage(run: &FinishedRun) -> String {
     }
     let number = (run.reads.len() + run.writes.len()).to_string();
     section("lineage", "Lineage", &number, &table("Datasets read and written", &LINEAGE_COLUMNS, &rows))
+}
+
+const LOG_COLUMNS: [(&str, &str); 4] = [("", "Time"), ("", "Level"), ("", "Step"), ("", "Message")];
+
+/// A page of the run's log events; why there is none, or not all.
+fn logs(run: &FinishedRun, found: &RunLogs) -> String {
+    let mut rows = String::new();
+    for entry in &found.entries {
+        let field = |name: &str| text(text_of(entry, name).as_deref());
+        let level = text_of(entry, "k2p_level").unwrap_or_default();
+        let tone = match level.as_str() {
+            "ERROR" | "FATAL" => Tone::Bad,
+            "WARN" => Tone::Busy,
+            _ => Tone::Quiet,
+        };
+        let level = if level.is_empty() { "–".to_owned() } else { badge(tone, &level.to_lowercase()) };
+        let cells = [
+            cell("", "Time", &esc(&rfc3339(entry.at))),
+            cell("", "Level", &level),
+            cell("", "Step", &field("step")),
+            cell("detail", "Message", &field("message")),
+        ];
+        let _infallible = write!(rows, "<tr>{}</tr>", cells.concat());
+    }
+    let unknown = found.unknown.as_deref().map(|why| empty(&format!("Not all log events are known: {why}.")));
+    let table = match rows.is_empty() {
+        true if unknown.is_some() => String::new(),
+        true => empty("No log event names this run or one of its correlation ids."),
+        false => table("Log events, as they arrived", &LOG_COLUMNS, &rows),
+    };
+    let more = found.cursor.as_deref().map(|cursor| {
+        let path = format!("{}&logs_cursor={}", run_path(run), segment(cursor));
+        format!(
+            "<nav class=\"paging\" aria-label=\"Pages of log events\"><a rel=\"next\" href=\"{}\">Later</a></nav>\n",
+            esc(&path)
+        )
+    });
+    let body = [unknown.unwrap_or_default(), table, more.unwrap_or_default()].concat();
+    section("logs", "Log events", &found.entries.len().to_string(), &body)
 }
 
 const PIPELINE_COLUMNS: [(&str, &str); 8] = [

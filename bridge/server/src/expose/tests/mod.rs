@@ -4,6 +4,7 @@ mod group;
 mod page;
 mod routes;
 mod scrapes;
+mod stored;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -46,6 +47,11 @@ impl Bridge {
     }
 
     fn with(configure: impl FnOnce(&mut ExposeConfig)) -> Bridge {
+        Bridge::with_logs(None, configure)
+    }
+
+    /// A bridge that reads a log store.
+    fn with_logs(logs: Option<JobLogs>, configure: impl FnOnce(&mut ExposeConfig)) -> Bridge {
         let live = Arc::new(LivePartitions::default());
         live.add_topic(TOPIC.into(), Policy::Backpressure);
         live.set_joined(true);
@@ -63,7 +69,7 @@ impl Bridge {
             clocks,
             started: WALL - 90_000,
             events: None,
-            logs: None,
+            logs,
             maskers: Arc::new(Maskers::new(&Default::default(), &Default::default(), None).unwrap()),
             build: BuildInfo { version: "1.2.3".to_owned(), revision: "abc".to_owned() },
             client: HttpClient::new(&ClientConfig::default()).unwrap(),
@@ -92,9 +98,13 @@ impl Bridge {
 
     /// A bridge that really listens, under the address that it advertises.
     async fn listening(configure: impl FnOnce(&mut ExposeConfig)) -> Bridge {
+        Bridge::listening_with_logs(None, configure).await
+    }
+
+    async fn listening_with_logs(logs: Option<JobLogs>, configure: impl FnOnce(&mut ExposeConfig)) -> Bridge {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let bridge = Bridge::with(|config| {
+        let bridge = Bridge::with_logs(logs, |config| {
             config.advertise_address = address;
             configure(config);
         });
