@@ -135,15 +135,20 @@ def value_map(**texts):
 UP_DOWN = value_map(_0=("down", RED), _1=("up", GREEN))
 
 
+def data_link(title, url):
+    return {"targetBlank": not url.startswith("/d/"), "title": title, "url": url}
+
+
 def reduce():
     return {"calcs": ["lastNotNull"], "fields": "", "values": False}
 
 
-def stat(title, description, unit, expr, thresholds=PLAIN, width=4, legend="", mappings=(), empty="", none="–", decimals=None,
-         name_too=False):
+def stat(title, description, unit, expr, thresholds=PLAIN, width=4, legend="", mappings=(), empty="", none="–", decimals=None, link=()):
     defaults = {"color": {"mode": "thresholds"}, "mappings": list(mappings), "noValue": none, "thresholds": thresholds}
     if decimals is not None:
         defaults["decimals"] = decimals
+    if link:
+        defaults["links"] = [data_link(*link)]
     options = {
         "colorMode": "none" if thresholds is PLAIN else "background",
         "graphMode": "none",
@@ -152,7 +157,7 @@ def stat(title, description, unit, expr, thresholds=PLAIN, width=4, legend="", m
         "percentChangeColorMode": "standard",
         "reduceOptions": reduce(),
         "showPercentChange": False,
-        "textMode": "value_and_name" if name_too else "value",
+        "textMode": "value",
         "wideLayout": True,
     }
     return Panel("stat", title, description, unit, [Q(expr, legend)], width, 4, empty, options, defaults)
@@ -164,7 +169,7 @@ def series(title, description, unit, *queries, width=8, empty="", stacked=False,
         "axisBorderShow": False, "axisCenteredZero": False, "axisColorMode": "text", "axisLabel": "", "axisPlacement": "auto",
         "axisSoftMin": 0, "barAlignment": 0, "drawStyle": "bars" if bars else "line", "fillOpacity": 60 if bars else 10,
         "gradientMode": "none", "hideFrom": {"legend": False, "tooltip": False, "viz": False},
-        "insertNulls": False, "lineInterpolation": "linear", "lineWidth": 1, "pointSize": 5,
+        "lineInterpolation": "linear", "lineWidth": 1, "pointSize": 5,
         "scaleDistribution": {"type": "linear"}, "showPoints": "auto", "spanNulls": False,
         "stacking": {"group": "A", "mode": "normal" if stacked else "none"}, "thresholdsStyle": {"mode": "off"},
     }
@@ -181,7 +186,7 @@ def series(title, description, unit, *queries, width=8, empty="", stacked=False,
 def timeline(title, description, query, mappings, width=12, empty="", unit="none"):
     """States over time."""
     custom = {"axisPlacement": "auto", "fillOpacity": 80, "hideFrom": {"legend": False, "tooltip": False, "viz": False},
-              "insertNulls": False, "lineWidth": 0, "spanNulls": False}
+              "lineWidth": 0}
     defaults = {"color": {"mode": "thresholds"}, "custom": custom, "mappings": mappings, "thresholds": ONE_IS_GOOD}
     options = {
         "alignValue": "left",
@@ -244,8 +249,7 @@ def table(title, description, *columns, width=24, height=8, empty="", sort=None,
             properties.append({"id": "thresholds", "value": column.thresholds})
             properties.append({"id": "custom.cellOptions", "value": {"type": "color-text"}})
         if column.link:
-            text, url = column.link
-            properties.append({"id": "links", "value": [{"title": text, "url": url}]})
+            properties.append({"id": "links", "value": [data_link(*column.link)]})
         if properties:
             overrides.append({"matcher": {"id": "byName", "options": column.title}, "properties": properties})
     queries = [Q(q.expr, q.legend, q.limit, labels) for q in queries]

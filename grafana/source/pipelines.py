@@ -170,7 +170,8 @@ RUN = Dashboard(
     rows=[
         Row("Is it all right?", [
             stat("State", "Of its last run; running while any is active. A click leads to its runs.", "none", STATE,
-                 mappings=STATES, thresholds=steps(RED, (1, GREEN), (2, BLUE))),
+                 mappings=STATES, thresholds=steps(RED, (1, GREEN), (2, BLUE)),
+                 link=("Its runs, on the bridge", "${bridge}/runs?pipeline_id=${pipeline_id:percentencode}")),
             stat("Running for", "How long the oldest active run has been running.", "s",
                  f"time() - max(pipeline:pipeline_oldest_active_run_start_timestamp_seconds:max{ONE})", none="not running",
                  empty="empty while nothing runs"),
