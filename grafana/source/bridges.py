@@ -1,11 +1,12 @@
 """The bridges, and what waits in front of them."""
 from fleet import UP
 from model import (GREEN, NONE_WANTED, OF_THRESHOLD, RED, SOME_MATTER, UP_DOWN, Column, Dashboard, Q, Row, Variable, limit, quantile,
-                   rate, series, stat, table, threshold, timeline, value_map)
+                   rate, series, since, stat, table, threshold, timeline, value_map)
 
 PART = '{topic=~"$topic",partition=~"$partition"}'
 TOPICS = Variable("topic", "Topic", "Topics that the bridges read.", "label_values(kafka2prom_records_consumed_total, topic)")
 SHOWN = 'max by (topic, partition) (kafka2prom_partition_state{topic=~"$topic",partition=~"$partition",state="live"})'
+TOTAL = '{phase="total"}'
 LIVE = value_map(_0=("dark", RED), _1=("live", GREEN))
 
 
@@ -67,9 +68,9 @@ BACKLOG = Dashboard(
                    Q(part("kafka2prom_lease_remaining_seconds"), "{{topic}}/{{partition}}"), width=8),
             series("Wait left", "What is left of the wait for an earlier owner's lease: until then it is dark.", "s",
                    Q(part("kafka2prom_wait_remaining_seconds"), "{{topic}}/{{partition}}"), width=8),
-            series("Handovers", "Handovers of partitions, by kind: planned ones are short, after a crash a lease must run out.", "none",
-                   Q('sum by (kind) (increase(kafka2prom_handover_seconds_count{phase="total"}[$__rate_interval]))', "{{kind}}"),
-                   bars=True, stacked=True, width=8),
+            series("Handovers, 1 hour", "Handovers of partitions in the hour before, by kind: planned ones are short, after a crash a "
+                   "lease must run out.", "none",
+                   Q(f"sum by (kind) ({since('kafka2prom_handover_seconds_count', TOTAL, '1h')})", "{{kind}}"), width=8),
         ]),
         Row("Replayed partitions (events)", [
             table("Snapshots", "How much a new owner would have to replay, and since when.", Column("Topic", label="topic"),
@@ -87,7 +88,8 @@ BACKLOG = Dashboard(
                    Q(rate("kafka2prom_events_applied_total", '{topic=~"$topic"}', "kind"), "{{kind}}"), width=8),
             series("Events refused or reduced", "Refused events, and what was cut from others on their way into metrics and runs.", "ops",
                    Q(rate("kafka2prom_events_rejected_total", '{topic=~"$topic"}', "reason"), "refused: {{reason}}"),
-                   Q(rate("kafka2prom_events_reduced_total", '{topic=~"$topic"}', "reason"), "reduced: {{reason}}"), width=8),
+                   Q(rate("kafka2prom_events_reduced_total", '{topic=~"$topic"}', "reason"), "reduced: {{reason}}"), width=8,
+                   empty="empty until an event is refused or reduced"),
             series("Appended", "Records that owners append to what they judged (SLA, silence, templates).", "ops",
                    Q(rate("kafka2prom_appended_records_total", '{topic=~"$topic"}', "op, result"), "{{op}} {{result}}"), width=8),
         ]),
@@ -152,7 +154,7 @@ BRIDGE = Dashboard(
             series("Commits", "Offset commits by result: one that is acknowledged extends the lease.", "ops",
                    Q(rate("kafka2prom_commits_total", HERE, "result"), "{{result}}")),
             series("Handover time", "Median of an hour's handovers, by kind and phase.", "s",
-                   Q(quantile(0.5, f"rate(kafka2prom_handover_seconds_bucket{HERE}[1h])", "kind, phase, le"), "{{kind}} {{phase}}"),
+                   Q(quantile(0.5, since("kafka2prom_handover_seconds_bucket", HERE, "1h"), "kind, phase, le"), "{{kind}} {{phase}}"),
                    empty="empty while nothing has moved for an hour"),
             series("Group as seen", "Partitions without an owner, as far as each bridge can tell.", "none",
                    Q(of("kafka2prom_group_unowned_partitions") + f" and on (instance) {of('kafka2prom_group_map_complete')} == 1",
@@ -186,7 +188,8 @@ BRIDGE = Dashboard(
                    Q(share("kafka2prom_http_connections", "kafka2prom_http_connections_capacity"), "{{instance}}"), top=1),
             series("Connections lost", "Refused because there were too many, or not ended well.", "ops",
                    Q(rate("kafka2prom_http_connections_refused_total", HERE, "instance"), "{{instance}} refused"),
-                   Q(rate("kafka2prom_http_connections_failed_total", HERE, "instance, reason"), "{{instance}} {{reason}}")),
+                   Q(rate("kafka2prom_http_connections_failed_total", HERE, "instance, reason"), "{{instance}} {{reason}}"),
+                   empty="by reason it is empty until a connection ends badly"),
         ]),
         Row("Memory and machine", [
             series("Memory", "Resident memory, and what the dumps take of it by estimate.", "bytes",
@@ -203,7 +206,7 @@ BRIDGE = Dashboard(
             series("Kafka client", "Errors that librdkafka reported outside of requests, and log lines of it that were too many.", "ops",
                    Q(rate("kafka2prom_kafka_client_errors_total", HERE, "instance, client, reason"), "{{instance}} {{client}} {{reason}}"),
                    Q(rate("kafka2prom_kafka_log_lines_suppressed_total", HERE, "instance, client"), "{{instance}} {{client}} suppressed"),
-                   width=6),
+                   width=6, empty="by reason it is empty until librdkafka reports an error"),
             series("Peers", "Requests to other bridges, by result.", "reqps",
                    Q(rate("kafka2prom_peer_requests_total", HERE, "result"), "{{result}}"), width=6),
             series("Own telemetry", "Spans and log records that wait for the OTLP endpoint, of those that may, and what was dropped.",

@@ -92,10 +92,16 @@ def added(metric, selector, window):
     window's beginning, or began anew since, counts with all that it has. `metric` with a `:`
     is a recording rule; any other is read as the maximum over the bridges."""
     if ":" in metric:
-        now, then = metric + selector, f"{metric}{selector} offset {window}"
-    else:
-        now, then = latest(metric, selector), latest(metric, f"{selector} offset {window}")
+        return since(metric, selector, window)
+    now, then = latest(metric, selector), latest(metric, f"{selector} offset {window}")
     return f"({now} - {then} >= 0 or {now})"
+
+
+def since(metric, selector, window):
+    """The same of a bridge's own counter whose series are born with their first event: a bridge
+    that began anew counts with all it has."""
+    now = metric + selector
+    return f"({now} - {now} offset {window} >= 0 or {now})"
 
 
 def quantile(q, buckets, by="le"):

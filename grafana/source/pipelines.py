@@ -221,7 +221,7 @@ RUN = Dashboard(
                   Column("Level", label="level"), Column("Component", label="component"), Column("Error", label="error_type"),
                   Column("Events", Q(f'sum by (level, component, error_type) ({added("pipeline_problem_events_total", ONE, "1d")})'),
                          unit="none"), width=12, sort="Events", empty="nothing has logged a problem on a good day"),
-            series("Log events", "By level.", "none",
+            series("Log events", "Log events of this pipeline, by level.", "none",
                    Q(f"sum by (level) (increase(pipeline:pipeline_log_events:max{ONE}[$__rate_interval]))", "{{level}}"),
                    width=12, stacked=True, bars=True),
         ]),

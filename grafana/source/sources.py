@@ -86,7 +86,7 @@ ORIGINS = Dashboard(
                    agents("kafka2prom_agent_file_reads_total", "instance, result"), width=6, empty=AGENT),
             series("Bytes sent", "Bytes of acknowledged records, as the agents compressed them.", "Bps",
                    agents("kafka2prom_agent_record_bytes_total", "instance"), width=6, empty=AGENT),
-            series("Scrape time of targets", "95th percentile.", "s",
+            series("Scrape time of targets", "95th percentile of the scrapes of 10 minutes.", "s",
                    Q(quantile(0.95, "rate(kafka2prom_agent_scrape_seconds_bucket[10m])", "instance, le"), "{{instance}}"), width=24,
                    empty=AGENT),
         ]),

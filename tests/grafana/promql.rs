@@ -99,16 +99,27 @@ impl<'a> Reader<'a> {
                     self.at += 1;
                 }
                 '[' => drop(self.braces(']')),
-                '"' => {
-                    self.at += 1;
-                    self.braces('"');
-                }
+                '"' => self.quoted(),
+                '{' => self.nameless(),
                 '0'..='9' => drop(self.number()),
                 _ if c.is_ascii_alphabetic() || c == '_' => self.name(),
                 _ => self.at += c.len_utf8(),
             }
         }
         assert!(self.inside.is_empty(), "{}: a ( is not closed", self.expr);
+    }
+
+    fn quoted(&mut self) {
+        let rest = &self.rest()[1..];
+        self.at += rest.find('"').unwrap_or_else(|| panic!("{}: a text is not closed", self.expr)) + 2;
+    }
+
+    /// `{__name__=~"a|b"}`.
+    fn nameless(&mut self) {
+        let matchers = self.braces('}');
+        let names = matchers.strip_prefix("{__name__=~\"").and_then(|rest| rest.strip_suffix("\"}"));
+        let names = names.unwrap_or_else(|| panic!("{}: a selector without a name", self.expr));
+        names.split('|').for_each(|name| self.selector(name));
     }
 
     fn number(&mut self) -> &'a str {

@@ -15,6 +15,8 @@ use crate::support::supervise::{Signal, new_dir};
 use crate::support::target::Target;
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -81,7 +83,7 @@ impl Story {
         let rest = format!(
             "{timers}topics: [{{name: {metrics}, staleness: 6s}}, {{name: {events}, kind: events}}, \
              {{name: {fragile}, kind: events}}]\n\
-             state: {{topic: {state}, deadletter: {letters}, snapshot_records: 50, snapshot_interval: 1h}}\n\
+             state: {{topic: {state}, deadletter: {letters}, snapshot_records: 100, snapshot_interval: 1h}}\n\
              templates: {{dir: '{}'}}\nruns: {{lost_after: 20s}}\nlogs: {{url: 'file://{}', shared: true}}\n",
             root().join("templates").display(),
             new_dir("logstore").display(),
@@ -105,6 +107,12 @@ impl Story {
         let (metrics, events, fragile) = (self.metrics.clone(), self.events.clone(), self.fragile.clone());
         thread::spawn(move || {
             let mut round = 0;
+            // Spoken of again and again, or it would be lost.
+            let open = run_event(
+                "open",
+                "orders",
+                &format!("\"status\":\"RUNNING\",\"start_ts\":{},\"sla_target_ms\":3600000", now()),
+            );
             while !going.stop.load(Ordering::SeqCst) {
                 round += 1;
                 let silent = going.silent.lock().unwrap().clone();
@@ -113,7 +121,7 @@ impl Story {
                     speaking.map(|(_, (cluster, instance))| dump(cluster, instance, round)).collect();
                 producer.send(&metrics, &dumps);
                 let lines = log_events(going.errors.load(Ordering::SeqCst), round);
-                producer.send(&events, &[Record::new("orders", lines)]);
+                producer.send(&events, &[Record::new("orders", lines), Record::new("orders", open.as_bytes())]);
                 let line = format!("{{\"timestamp\":{},\"pipeline_id\":\"fragile\",\"level\":\"INFO\"}}", now());
                 producer.send(&fragile, &[Record::new("fragile", line)]);
                 thread::sleep(Duration::from_millis(500));
@@ -123,9 +131,7 @@ impl Story {
 
     /// Produces run events.
     fn run(&self, id: &str, pipeline: &str, more: &str) {
-        let line =
-            format!("{{\"run_id\":\"{id}\",\"pipeline_id\":\"{pipeline}\",\"trigger_type\":\"schedule\",{more}}}");
-        self.kafka.produce(&self.events, &[Record::new(pipeline, line)]);
+        self.kafka.produce(&self.events, &[Record::new(pipeline, run_event(id, pipeline, more))]);
     }
 
     fn whole_run(&self, id: &str, pipeline: &str, status: &str) {
@@ -134,7 +140,7 @@ impl Story {
         self.run(id, pipeline, &format!("\"status\":\"{status}\",\"end_ts\":{}", now()));
     }
 
-    /// Runs that succeed, one that goes on, a lineage, a post, a page of logs read.
+    /// Runs that succeed, and what they read and write.
     pub(crate) fn good_day(&self) {
         for i in 0..SUCCEEDED {
             self.whole_run(&format!("good-{i}"), "orders", "SUCCEEDED");
@@ -149,13 +155,7 @@ impl Story {
         }
     }
 
-    /// A run that began just now and stays open as long as somebody speaks of it.
-    pub(crate) fn open_run(&self) {
-        let begun = format!("\"status\":\"RUNNING\",\"start_ts\":{},\"sla_target_ms\":3600000", now());
-        self.run("open", "orders", &begun);
-    }
-
-    /// Posts lines, good and bad; reads a job's log.
+    /// Posts lines, good and bad; reads a job's log; is no HTTP client.
     pub(crate) fn talk_to(&self, bridge: &Service) {
         let line = format!("{{\"timestamp\":{},\"pipeline_id\":\"posted\",\"level\":\"INFO\"}}\n", now());
         let headers = [("content-type", "application/x-ndjson")];
@@ -163,6 +163,8 @@ impl Story {
         let answer = http::request("POST", &bridge.url("/api/v1/events"), &headers, body.as_bytes()).unwrap();
         assert_eq!(answer.status, 200, "{}", answer.text());
         let _ = bridge.get("/api/v1/jobs/orders/logs").unwrap();
+        let mut nonsense = TcpStream::connect(bridge.listen()).unwrap();
+        nonsense.write_all(b"this is no HTTP\r\n\r\n").unwrap();
     }
 
     /// Failures, a missed SLA, a spike of errors, a silent origin, garbage, a bridge killed, and
@@ -175,6 +177,12 @@ impl Story {
         self.run("late", "slow", &missed);
         self.going.errors.store(9, Ordering::SeqCst);
         self.going.silent.lock().unwrap().push(0);
+        let uuid = "123e4567-e89b-12d3-a456-426614174000";
+        let reduced = format!(
+            "{{\"timestamp\":{},\"pipeline_id\":\"orders\",\"run_id\":\"r\",\"operation\":\"read\",\"dataset\":\"{uuid}\"}}",
+            now()
+        );
+        self.kafka.produce(&self.events, &[Record::new("orders", reduced), Record::new("orders", "nonsense")]);
         let garbage = Record::new("cluster=\"acme\",instance=\"a-2\",job=\"node\"", "\u{0}\u{1} no dump at all {{{");
         self.kafka.produce(&self.metrics, &[garbage]);
         let holds = |bridge: &Service| {
@@ -207,6 +215,10 @@ impl Story {
         );
         Prometheus::start_with(generation, &config, &|data| copy_dir(&past, data))
     }
+}
+
+fn run_event(id: &str, pipeline: &str, more: &str) -> String {
+    format!("{{\"run_id\":\"{id}\",\"pipeline_id\":\"{pipeline}\",\"trigger_type\":\"schedule\",{more}}}")
 }
 
 fn start_agent(kafka: &Kafka, topic: &str, target: &Target) -> Service {
