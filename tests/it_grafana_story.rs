@@ -1,6 +1,6 @@
 //! Every query of every dashboard, asked of a real Prometheus of both generations that scrapes
 //! real bridges: it has data on a good day, and shows the trouble when there is some.
-use crate::grafana::story::{FAILED, PAST, SUCCEEDED, Story};
+use crate::grafana::story::{FAILED, PAST, SUCCEEDED, Story, now};
 use crate::grafana::{Board, empty_panels, list, text};
 use crate::support::kafka::Kafka;
 use crate::support::parts::Generation;
@@ -12,8 +12,10 @@ use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(120);
 /// Queries that only what cannot be had here would answer, and why.
-const NEVER: [(&str, &str); 1] =
-    [("k2p-bridge/Kafka client/A", "librdkafka reports errors when a broker goes: the shared one stays")];
+const NEVER: [(&str, &str); 2] = [
+    ("k2p-bridge/Kafka client/A", "librdkafka reports errors when a broker goes: the shared one stays"),
+    ("k2p-origins/Dumps lost/B", "an agent's records are refused when a broker goes, likewise"),
+];
 /// What Grafana would make of a scrape every 4 s.
 const RATE_INTERVAL: &str = "16s";
 
@@ -55,6 +57,8 @@ struct Question {
     /// Whether each series must have all of the labels: alerts differ in theirs.
     each: bool,
     may_be_empty: bool,
+    /// Over time, as Grafana asks for it.
+    range: bool,
 }
 
 fn questions() -> Vec<Question> {
@@ -69,6 +73,7 @@ fn questions() -> Vec<Question> {
                     expr: sent(text(target, "expr")),
                     labels: wanted_labels(panel, target),
                     each: !text(target, "expr").contains("ALERTS{"),
+                    range: target["range"] == true,
                     // A table has lines by its first query; a column may have nothing to say.
                     may_be_empty: empty.contains(&(board.file.clone(), title.to_owned()))
                         || (panel["type"] == "table" && text(target, "refId") != "A"),
@@ -77,7 +82,14 @@ fn questions() -> Vec<Question> {
         }
         for (place, expr) in board.questions().into_iter().filter(|(place, _)| place.contains("/$")) {
             let label = expr.split(['(', ')']).nth(1).unwrap().to_owned();
-            found.push(Question { place, expr: sent(&expr), labels: vec![label], each: true, may_be_empty: false });
+            found.push(Question {
+                place,
+                expr: sent(&expr),
+                labels: vec![label],
+                each: true,
+                may_be_empty: false,
+                range: false,
+            });
         }
     }
     found
@@ -120,6 +132,27 @@ fn shows(prometheus: &Prometheus, board: &str, title: &str, letter: &str, right:
         let found = prometheus.query(&expr);
         let values: Vec<f64> = found.iter().map(|f| f.points[0].1).collect();
         if values.iter().any(|v| right(*v)) { Ok(()) } else { Err(format!("{values:?} of {expr}")) }
+    });
+}
+
+/// What Grafana's graphs ask: over time.
+#[allow(clippy::cast_precision_loss, reason = "a time")]
+fn over_time(prometheus: &Prometheus, expr: &str, since: u64) -> Vec<Found> {
+    prometheus.query_range(expr, since as f64, now() as f64, "2s")
+}
+
+/// Waits until a line of the graph was `before` before the trouble, and is `after` now.
+#[allow(clippy::cast_precision_loss, reason = "a time")]
+fn turned(prometheus: &Prometheus, panel: (&str, &str), times: (u64, u64), before: f64, after: f64) {
+    let (begun, trouble) = times;
+    let expr = query_of(panel.0, panel.1, "A");
+    eventually_ok(&format!("{panel:?} turns at its time"), LONG, || {
+        let found = over_time(prometheus, &expr, begun);
+        let good = |line: &Found| {
+            let mut early = line.points.iter().filter(|(at, _)| *at < trouble as f64);
+            early.any(|(_, value)| *value == before) && line.points.last().is_some_and(|(_, value)| *value == after)
+        };
+        if found.iter().any(good) { Ok(()) } else { Err(format!("{found:?} of {expr}")) }
     });
 }
 
@@ -183,6 +216,7 @@ fn trouble_is_shown(prometheus: &Prometheus) {
 #[test]
 fn every_query_has_data_and_shows_the_trouble() {
     let Some(kafka) = require(Kafka::shared()) else { return };
+    let begun = now();
     let Some(mut story) = require(Story::start(kafka)) else { return };
     let started: Result<Vec<_>, _> = Generation::ALL.into_iter().map(|g| story.prometheus(g)).collect();
     let Some(both) = require(started) else { return };
@@ -200,14 +234,20 @@ fn every_query_has_data_and_shows_the_trouble() {
             shows(prometheus, board, title, "A", |v| v == 0.0);
         }
     }
+    let times = (begun, now());
     story.trouble();
     for bridge in &story.bridges {
         story.talk_to(bridge);
     }
     for prometheus in &both {
         trouble_is_shown(prometheus);
+        turned(prometheus, ("k2p-origins", "Stale by cluster"), times, 0.0, 1.0);
+        turned(prometheus, ("k2p-fleet", "Bridge up"), times, 1.0, 0.0);
         let can_be = questions().into_iter().filter(|q| NEVER.iter().all(|(place, _)| *place != q.place)).collect();
         all_answered(prometheus, "every query has data when all has happened", can_be);
+        for question in questions().iter().filter(|q| q.range && NEVER.iter().all(|(place, _)| *place != q.place)) {
+            answered(question, &over_time(prometheus, &question.expr, begun)).unwrap();
+        }
     }
     assert!(story.receiver.posts("/deadman").iter().any(|post| post.status == 200), "no dead man's switch");
 }

@@ -125,7 +125,8 @@ LOGS = Dashboard(
                  none="none", empty="empty while no pipeline reports a buffer"),
             stat("Bulk errors", "Elasticsearch bulk requests of the pipelines that failed in 24 hours, of all." + WINDOW_NOTE,
                  "percentunit",
-                 f'sum({added(BULK, BULK_BAD, "1d")}) / (sum({added(BULK, MINE, "1d")}) > 0)', SOME_MATTER, decimals=1, none="none",
+                 f'(sum({added(BULK, BULK_BAD, "1d")}) or vector(0)) / (sum({added(BULK, MINE, "1d")}) > 0)', SOME_MATTER, decimals=1,
+                 none="none",
                  empty="empty while no pipeline writes to Elasticsearch"),
         ]),
         Row("Posted events", [

@@ -178,7 +178,7 @@ fn groupings(metrics: &Metrics, all: &[Use]) -> Vec<String> {
                     has(label, &u.metric, m) || (suffix == "_bucket" && label.as_str() == "le")
                 })
             };
-            inside.iter().any(|u| one(u))
+            inside.iter().any(one)
         };
         found.extend(by.iter().filter(|l| !knows(l)).map(|l| format!("by ({l}): nothing inside has it")));
     }

@@ -263,11 +263,12 @@ fn log_events(errors: u64, round: u64) -> String {
     writeln!(
         lines,
         "{{\"timestamp\":{},\"pipeline_id\":\"orders\",\"step\":\"load\",\"component\":\"sink\",\"level\":\"INFO\",\
-         \"metrics\":{{\"rows_read\":20,\"rows_written\":10,\"duration_ms\":{},\"es_bulk_result\":\"success\",\
+         \"metrics\":{{\"rows_read\":20,\"rows_written\":10,\"duration_ms\":{},\"es_bulk_result\":\"{bulk}\",\
          \"es_bulk_duration_ms\":40,\"consumer_lag\":12,\"log_buffer_utilization\":0.3,\"log_buffer_flushes\":1,\
          \"log_buffer_dropped\":1,\"log_buffer_drop_reason\":\"overflow\"}},\"tags\":{{\"owner\":\"sales\"}}}}",
         now(),
-        1000 + round % 10
+        1000 + round % 10,
+        bulk = if errors > 0 { "rejected" } else { "success" },
     )
     .unwrap();
     lines
