@@ -41,10 +41,19 @@ impl Prometheus {
     /// # Panics
     /// Where it does not start, with its log.
     pub fn start(generation: Generation, config: &str) -> Result<Prometheus, Missing> {
+        Prometheus::start_with(generation, config, &|_| ())
+    }
+
+    /// The same, with a past: `fill` puts blocks into its data directory, which is kept for
+    /// longer than Prometheus' default of 15 days.
+    ///
+    /// # Panics
+    /// Where it does not start, with its log.
+    pub fn start_with(generation: Generation, config: &str, fill: &dyn Fn(&Path)) -> Result<Prometheus, Missing> {
         let program = parts::prometheus_tool(generation, "prometheus")?;
         let mut last = String::new();
         for _ in 0..ATTEMPTS {
-            match Prometheus::try_start(&program, config) {
+            match Prometheus::try_start(&program, config, fill) {
                 Ok(prometheus) => return Ok(prometheus),
                 Err(why) => last = why,
             }
@@ -52,14 +61,16 @@ impl Prometheus {
         panic!("Prometheus {generation:?} does not start: {last}")
     }
 
-    fn try_start(program: &Path, config: &str) -> Result<Prometheus, String> {
+    fn try_start(program: &Path, config: &str, fill: &dyn Fn(&Path)) -> Result<Prometheus, String> {
         let listen = format!("127.0.0.1:{}", free_port());
         let dir = new_dir("prometheus");
         let file = dir.join("prometheus.yml");
         fs::write(&file, config.replace("@SELF@", &listen)).expect("the run's directory can be written");
+        fill(&dir.join("data"));
         let mut command = Command::new(program);
         command.arg(format!("--config.file={}", file.display()));
         command.arg(format!("--storage.tsdb.path={}", dir.join("data").display()));
+        command.arg("--storage.tsdb.retention.time=60d");
         command.arg(format!("--web.listen-address={listen}")).arg("--web.enable-lifecycle");
         let process = Supervised::start("prometheus", &command, Some(&dir));
         let prometheus = Prometheus { listen, dir, process };

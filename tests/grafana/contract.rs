@@ -1,0 +1,210 @@
+//! What metrics there are, and whether an expression asks for them as their type wants.
+use super::promql::{Use, uses};
+use super::{read, root, text};
+use crate::support::process;
+use crate::support::skip::Missing;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::env;
+use std::process::Command;
+
+/// What a scrape adds, and `le` of a histogram's buckets.
+const ADDED: [&str; 2] = ["job", "instance"];
+/// What may be labels of an origin: whatever its agent gives it. We ask for this one.
+const OF_ORIGINS: [&str; 1] = ["cluster"];
+/// Where each event is counted by comparing with before, for want of a first value.
+const GROWING: [&str; 4] = ["rate", "increase", "irate", "resets"];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Type {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Metric {
+    pub(crate) type_: Type,
+    pub(crate) labels: BTreeSet<String>,
+}
+
+/// By name; a histogram by the name without its suffixes.
+pub(crate) type Metrics = BTreeMap<String, Metric>;
+
+fn metric(type_: &str, labels: impl Iterator<Item = String>) -> Metric {
+    let type_ = match type_.split(' ').next() {
+        Some("counter") => Type::Counter,
+        Some("gauge") => Type::Gauge,
+        Some("histogram") => Type::Histogram,
+        _ => panic!("no type of metrics: {type_}"),
+    };
+    Metric { type_, labels: labels.collect() }
+}
+
+/// The program's own.
+pub(crate) fn catalogue() -> Metrics {
+    let output = process::run(&["metrics", "--format", "json"], b"");
+    let list: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let one = |m: &Value| {
+        let labels = m["labels"].as_array().unwrap().iter().map(|l| l.as_str().unwrap().to_owned());
+        (text(m, "name").to_owned(), metric(text(m, "type"), labels))
+    };
+    list.as_array().unwrap().iter().map(one).collect()
+}
+
+/// Of the shipped templates, from the table that `check templates` prints.
+fn templates() -> Metrics {
+    let directory = root().join("templates").display().to_string();
+    let output = process::run(&["check", "templates", &directory], b"");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut found = Metrics::new();
+    for line in String::from_utf8(output.stdout).unwrap().lines().filter(|line| line.starts_with("| `")) {
+        let columns: Vec<&str> = line.split('|').map(str::trim).collect();
+        let labels = columns[3].split('`').skip(1).step_by(2).map(str::to_owned);
+        found.insert(columns[1].trim_matches('`').to_owned(), metric(columns[2], labels));
+    }
+    assert!(found.len() > 10, "the table of check templates is read no more");
+    found
+}
+
+/// The lines of alerts/other-metrics.txt that are not made by us.
+fn outside() -> Metrics {
+    let mut found = Metrics::new();
+    for line in
+        read("alerts/other-metrics.txt").lines().filter(|l| l.starts_with("outside ") || l.starts_with("input "))
+    {
+        let words: Vec<&str> = line.split("  # ").next().unwrap().split(' ').collect();
+        found.insert(words[1].to_owned(), metric(words[2], words[3].split(',').map(str::to_owned)));
+    }
+    // Of whatever it is about.
+    let of_alerts = ["severity", "team", "pipeline_id", "topic", "partition", "cluster"];
+    found.get_mut("ALERTS").expect("a line of ALERTS").labels.extend(of_alerts.map(str::to_owned));
+    found
+}
+
+/// The alerts' tables.
+pub(crate) fn alert_tables() -> Result<Value, Missing> {
+    let interpreter = env::var("K2P_PYTHON").unwrap_or_else(|_| "python3".into());
+    let mut command = Command::new(interpreter);
+    command.args(["alerts/source", "--list"]).current_dir(root()).env("PYTHONDONTWRITEBYTECODE", "1");
+    let output = command.output().map_err(|_| Missing::Part("python3 is missing (apt-get install python3)".into()))?;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(serde_json::from_slice(&output.stdout).expect("JSON"))
+}
+
+/// Every metric that may be asked for. A recording rule `level:metric:max` has the type and
+/// labels of what it is the maximum of; the others are gauges.
+pub(crate) fn all(tables: &Value) -> Metrics {
+    let mut found: Metrics = catalogue().into_iter().chain(templates()).chain(outside()).collect();
+    let mut recorded = Metrics::new();
+    for rule in tables["rules"].as_array().unwrap().iter().filter(|rule| rule["recording"] == true) {
+        recorded.insert(text(rule, "name").to_owned(), of_rule(text(rule, "name"), &found));
+    }
+    found.append(&mut recorded);
+    found
+}
+
+fn of_rule(name: &str, metrics: &Metrics) -> Metric {
+    let parts: Vec<&str> = name.split(':').collect();
+    let [level, base, operation] = parts[..] else { panic!("not level:metric:operation: {name}") };
+    let labels: &[&str] = match level {
+        "pipeline" => &["pipeline_id", "name"],
+        "pipeline_step" => &["pipeline_id", "step"],
+        "topic" => &["topic"],
+        "partition" => &["topic", "partition"],
+        "kafka2prom" => &["name", "grafana", "runbooks", "bridge"],
+        _ => panic!("{name}: an unknown level"),
+    };
+    let total = format!("{base}_total");
+    let asked = [base, total.as_str()].into_iter().find_map(|n| known(metrics, n));
+    let labels = labels.iter().map(|l| (*l).to_owned());
+    let labels = labels.chain(asked.iter().flat_map(|(_, m, _)| m.labels.iter().cloned())).collect();
+    let counter = operation == "max" && asked.is_some_and(|(_, m, _)| m.type_ != Type::Gauge);
+    Metric { type_: if counter { Type::Counter } else { Type::Gauge }, labels }
+}
+
+/// A metric as a selector names it: its own name, what it is, and the suffix of a histogram.
+pub(crate) fn known<'a>(metrics: &'a Metrics, name: &str) -> Option<(&'a str, &'a Metric, &'static str)> {
+    if let Some((name, found)) = metrics.get_key_value(name).filter(|(_, m)| m.type_ != Type::Histogram) {
+        return Some((name.as_str(), found, ""));
+    }
+    for suffix in ["_bucket", "_sum", "_count"] {
+        let base = name.strip_suffix(suffix).and_then(|base| metrics.get_key_value(base));
+        if let Some((name, found)) = base.filter(|(_, m)| m.type_ == Type::Histogram) {
+            return Some((name.as_str(), found, suffix));
+        }
+    }
+    None
+}
+
+/// Everything that is wrong with an expression.
+pub(crate) fn faults(metrics: &Metrics, expr: &str) -> Vec<String> {
+    let all = uses(expr);
+    let mut found = Vec::new();
+    for one in &all {
+        match known(metrics, &one.metric) {
+            None => found.push(format!("no metric {}", one.metric)),
+            Some((_, metric, suffix)) => {
+                found.extend(labels(one, metric, suffix));
+                found.extend(used_as(one, metric, suffix, &all));
+            }
+        }
+    }
+    found.extend(groupings(metrics, &all));
+    found
+}
+
+fn has(label: &str, name: &str, metric: &Metric) -> bool {
+    let of_origin = name.starts_with("kafka2prom_origin_") && OF_ORIGINS.contains(&label);
+    of_origin || ADDED.contains(&label) || metric.labels.contains(label)
+}
+
+fn labels(one: &Use, metric: &Metric, suffix: &str) -> Vec<String> {
+    let good = |label: &&String| has(label, &one.metric, metric) || (suffix == "_bucket" && *label == "le");
+    one.labels.iter().filter(|l| !good(l)).map(|l| format!("{} has no label {l}", one.metric)).collect()
+}
+
+/// Labels of `by`: some metric inside must have them.
+fn groupings(metrics: &Metrics, all: &[Use]) -> Vec<String> {
+    let mut asked: BTreeMap<&[String], Vec<&Use>> = BTreeMap::new();
+    for one in all {
+        one.by.iter().for_each(|by| asked.entry(by).or_default().push(one));
+    }
+    let mut found = Vec::new();
+    for (by, inside) in asked {
+        let knows = |label: &&String| {
+            let one = |u: &&Use| {
+                known(metrics, &u.metric).is_some_and(|(_, m, suffix)| {
+                    has(label, &u.metric, m) || (suffix == "_bucket" && label.as_str() == "le")
+                })
+            };
+            inside.iter().any(one)
+        };
+        found.extend(by.iter().filter(|l| !knows(l)).map(|l| format!("by ({l}): nothing inside has it")));
+    }
+    found
+}
+
+fn used_as(one: &Use, metric: &Metric, suffix: &str, all: &[Use]) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut want = |good: bool, what: &str| {
+        if !good {
+            found.push(format!("{}: {what}", one.metric));
+        }
+    };
+    if metric.type_ == Type::Gauge {
+        want(!one.is_inside(&GROWING), "a gauge in a rate");
+        return found;
+    }
+    // Or it is held against itself, some time ago.
+    let twin = |other: &Use| other.metric == one.metric && other.matchers == one.matchers && other.offset;
+    let growing = one.inside.last().is_some_and(|f| GROWING.contains(&f.as_str())) && one.ranged;
+    let lists = one.inside.iter().any(|f| f == "count") && one.by.len() == 1;
+    want(growing || all.iter().any(twin) || lists, "a counter without rate, increase or an earlier value");
+    let apart = suffix != "_bucket" || one.is_inside(&["histogram_quantile"]);
+    want(apart, "buckets without histogram_quantile");
+    let quantile = one.is_inside(&["histogram_quantile"]);
+    want(!quantile || suffix == "_bucket", "histogram_quantile of what are no buckets");
+    want(!quantile || one.by.iter().all(|by| by.contains(&"le".to_owned())), "histogram_quantile without le");
+    found
+}
