@@ -2,7 +2,7 @@
 //! agent, pipelines, an Alertmanager, all of it real; then trouble of every kind.
 use super::root;
 use crate::support::alertmanager::{Alertmanager, Timings};
-use crate::support::bridge::{self, SHORT_TIMERS};
+use crate::support::bridge;
 use crate::support::http;
 use crate::support::kafka::{Kafka, unique};
 use crate::support::kafka_clients::Record;
@@ -79,9 +79,8 @@ impl Story {
         }
         kafka.create_topic(&state, 2, &[("cleanup.policy", "compact")]);
         kafka.create_topic(&letters, 1, &[]);
-        let (properties, timers) = SHORT_TIMERS;
         let rest = format!(
-            "{timers}topics: [{{name: {metrics}, staleness: 6s}}, {{name: {events}, kind: events}}, \
+            "topics: [{{name: {metrics}, staleness: 6s}}, {{name: {events}, kind: events}}, \
              {{name: {fragile}, kind: events}}]\n\
              state: {{topic: {state}, deadletter: {letters}, snapshot_records: 100, snapshot_interval: 1h}}\n\
              templates: {{dir: '{}'}}\nruns: {{lost_after: 20s}}\nlogs: {{url: 'file://{}', shared: true}}\n",
@@ -91,18 +90,20 @@ impl Story {
         let group = unique("bridges");
         // Nobody listens there: what is dropped is counted.
         let otel = ["--otel.endpoint", "http://127.0.0.1:9"];
-        let bridges = (0..2).map(|_| bridge::configured(kafka, &group, properties, &rest, &otel)).collect();
+        let bridges = (0..2).map(|_| bridge::configured(kafka, &group, "", &rest, &otel)).collect();
         let target = Target::start("# TYPE requests_total counter\nrequests_total 1\n");
-        let agent = start_agent(kafka, &metrics, &target);
+        let file = new_dir("agent").join("shop.prom");
+        write_dump(&file, 0);
+        let agent = start_agent(kafka, &metrics, &target, &file);
         let going: &'static Going = Box::leak(Box::default());
         let story =
             Story { kafka, metrics, events, fragile, bridges, agent, alertmanager, receiver, _target: target, going };
-        story.go_on();
+        story.go_on(file);
         Ok(story)
     }
 
     /// Dumps and log events, until the end.
-    fn go_on(&self) {
+    fn go_on(&self, file: PathBuf) {
         let (going, producer) = (self.going, self.kafka.producer("zstd"));
         let (metrics, events, fragile) = (self.metrics.clone(), self.events.clone(), self.fragile.clone());
         thread::spawn(move || {
@@ -120,6 +121,7 @@ impl Story {
                 let dumps: Vec<Record> =
                     speaking.map(|(_, (cluster, instance))| dump(cluster, instance, round)).collect();
                 producer.send(&metrics, &dumps);
+                write_dump(&file, round);
                 let lines = log_events(going.errors.load(Ordering::SeqCst), round);
                 producer.send(&events, &[Record::new("orders", lines), Record::new("orders", open.as_bytes())]);
                 let line = format!("{{\"timestamp\":{},\"pipeline_id\":\"fragile\",\"level\":\"INFO\"}}", now());
@@ -221,9 +223,7 @@ fn run_event(id: &str, pipeline: &str, more: &str) -> String {
     format!("{{\"run_id\":\"{id}\",\"pipeline_id\":\"{pipeline}\",\"trigger_type\":\"schedule\",{more}}}")
 }
 
-fn start_agent(kafka: &Kafka, topic: &str, target: &Target) -> Service {
-    let file = new_dir("agent").join("shop.prom");
-    fs::write(&file, "orders_open 7\n").unwrap();
+fn start_agent(kafka: &Kafka, topic: &str, target: &Target, file: &Path) -> Service {
     let (brokers, scrape) = (kafka.bootstrap(), format!("http://{}/metrics;job=shop", target.address()));
     let file = format!("{};instance=host-1", file.display());
     let arguments = [
@@ -240,6 +240,13 @@ fn start_agent(kafka: &Kafka, topic: &str, target: &Target) -> Service {
         ],
     ];
     Service::start("agent", &arguments.concat()).unwrap_or_else(|e| panic!("the agent does not start: {e}"))
+}
+
+/// As a service should: a new file, renamed over the old one. One that stays is stale.
+fn write_dump(file: &Path, round: u64) {
+    let new = file.with_extension("new");
+    fs::write(&new, format!("orders_open {round}\n")).unwrap();
+    fs::rename(new, file).unwrap();
 }
 
 fn dump(cluster: &str, instance: &str, round: u64) -> Record {
