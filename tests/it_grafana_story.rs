@@ -4,7 +4,7 @@ use crate::grafana::story::{FAILED, PAST, SUCCEEDED, Story, now};
 use crate::grafana::{Board, empty_panels, list, text};
 use crate::support::kafka::Kafka;
 use crate::support::parts::Generation;
-use crate::support::poll::eventually_ok;
+use crate::support::poll::{eventually, eventually_ok};
 use crate::support::prometheus::{Found, Prometheus};
 use crate::support::skip::require;
 use std::collections::BTreeSet;
@@ -247,5 +247,8 @@ fn every_query_has_data_and_shows_the_trouble() {
             answered(question, &over_time(prometheus, &question.expr, begun)).unwrap();
         }
     }
-    assert!(story.receiver.posts("/deadman").iter().any(|post| post.status == 200), "no dead man's switch");
+    // What was sent before Prometheus knew its Alertmanager comes again after a minute.
+    eventually("the dead man's switch hears it", LONG, || {
+        story.receiver.posts("/deadman").into_iter().find(|post| post.status == 200)
+    });
 }
