@@ -75,7 +75,7 @@ BACKLOG = Dashboard(
         Row("Replayed partitions (events)", [
             table("Snapshots", "How much a new owner would have to replay, and since when.", Column("Topic", label="topic"),
                   Column("Partition", label="partition"),
-                  Column("Age", Q(part("kafka2prom_snapshot_age_seconds")), unit="s"),
+                  Column("Age", Q(f"time() - {part('kafka2prom_snapshot_timestamp_seconds')}"), unit="s"),
                   Column("Records behind", Q(part("kafka2prom_snapshot_behind_records")), unit="short"),
                   Column("Size", Q(part("kafka2prom_snapshot_bytes")), unit="bytes"), width=12, sort="Age"),
             series("Snapshots by result", "Written and read back (ok), or not.", "none",

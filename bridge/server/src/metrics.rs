@@ -147,9 +147,9 @@ const SNAPSHOTS: MetricDef = MetricDef::counter(
     "Snapshots of replayed partitions: written and read back (ok), or not.",
     &["result"],
 );
-const SNAPSHOT_AGE: MetricDef = MetricDef::gauge(
-    "kafka2prom_snapshot_age_seconds",
-    "Since the partition's newest snapshot was written.",
+const SNAPSHOT_TIME: MetricDef = MetricDef::gauge(
+    "kafka2prom_snapshot_timestamp_seconds",
+    "When the partition's newest snapshot was written.",
     PARTITION,
 );
 const SNAPSHOT_BYTES: MetricDef =
@@ -253,7 +253,7 @@ pub static SERVER_METRICS: &[MetricDef] = &[
     EVENTS_REDUCED,
     APPENDED_RECORDS,
     SNAPSHOTS,
-    SNAPSHOT_AGE,
+    SNAPSHOT_TIME,
     SNAPSHOT_BYTES,
     SNAPSHOT_BEHIND,
     REPLAY_BLOCKED,

@@ -13,7 +13,7 @@ use prometheus::{GaugeVec, IntGauge, IntGaugeVec, Registry};
 use super::{
     CACHE_BYTES, Clocks, GROUP_COMPLETE, GROUP_UNOWNED, LEASE_REMAINING, ORIGINS, PARTITION_LAG_RECORDS,
     PARTITION_LAG_SECONDS, PARTITION_QUEUE_BYTES, PARTITION_QUEUE_CAPACITY, PARTITION_STATE, REPLAY_BLOCKED, SERIES,
-    SNAPSHOT_AGE, SNAPSHOT_BEHIND, SNAPSHOT_BYTES, WAIT_REMAINING,
+    SNAPSHOT_TIME, SNAPSHOT_BEHIND, SNAPSHOT_BYTES, WAIT_REMAINING,
 };
 use crate::live::{BlockReason, Exposed, GroupMap, LivePartition, LivePartitions, Marker};
 
@@ -73,7 +73,7 @@ struct Gauges {
     bytes: IntGaugeVec,
     complete: IntGauge,
     unowned: IntGauge,
-    snapshot_age: GaugeVec,
+    snapshot_time: GaugeVec,
     snapshot_bytes: IntGaugeVec,
     snapshot_behind: IntGaugeVec,
     blocked: IntGaugeVec,
@@ -95,7 +95,7 @@ impl Gauges {
             bytes: int(&CACHE_BYTES)?,
             complete: GROUP_COMPLETE.int_gauge(registry)?,
             unowned: GROUP_UNOWNED.int_gauge(registry)?,
-            snapshot_age: SNAPSHOT_AGE.gauge_vec(registry)?,
+            snapshot_time: SNAPSHOT_TIME.gauge_vec(registry)?,
             snapshot_bytes: int(&SNAPSHOT_BYTES)?,
             snapshot_behind: int(&SNAPSHOT_BEHIND)?,
             blocked: int(&REPLAY_BLOCKED)?,
@@ -116,7 +116,7 @@ impl Gauges {
             &self.bytes,
             &self.complete,
             &self.unowned,
-            &self.snapshot_age,
+            &self.snapshot_time,
             &self.snapshot_bytes,
             &self.snapshot_behind,
             &self.blocked,
@@ -145,11 +145,11 @@ impl Gauges {
         self.lease.with_label_values(&labels).set(seconds(lease));
         self.wait.with_label_values(&labels).set(seconds(p.wait_remaining(now)));
         if p.replay.is_replayed() {
-            self.fill_replay(p, &labels, wall);
+            self.fill_replay(p, &labels);
         }
     }
 
-    fn fill_replay(&self, p: &LivePartition, labels: &[&str; 2], wall: UnixMs) {
+    fn fill_replay(&self, p: &LivePartition, labels: &[&str; 2]) {
         let blocked = p.replay.blocked();
         for reason in BlockReason::ALL {
             let cell = self.blocked.with_label_values(&[labels[0], labels[1], reason.as_str()]);
@@ -160,7 +160,7 @@ impl Gauges {
         let behind = position.saturating_sub(facts.map_or(0, |(_, offset, _)| offset));
         self.snapshot_behind.with_label_values(labels).set(behind.max(0));
         if let Some((written, _, bytes)) = facts {
-            self.snapshot_age.with_label_values(labels).set(seconds(wall.saturating_sub(written).max(0)));
+            self.snapshot_time.with_label_values(labels).set(seconds(written));
             self.snapshot_bytes.with_label_values(labels).set(clamp(bytes));
         }
     }
