@@ -131,8 +131,8 @@ fn the_measured_settings_are_set() {
     is("enable.auto.commit", "false");
     is("auto.offset.reset", "earliest");
     is("partition.assignment.strategy", "cooperative-sticky");
-    is("session.timeout.ms", "10000");
-    is("max.poll.interval.ms", "10000");
+    is("session.timeout.ms", "15000");
+    is("max.poll.interval.ms", "15000");
     is("heartbeat.interval.ms", "300");
     is("queued.max.messages.kbytes", "16384");
     is("topic.metadata.refresh.interval.ms", "10000");
@@ -183,7 +183,7 @@ fn the_session_sets_the_pace_of_everything() {
     let error = refused(&[("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "3000")]);
     assert!(error.contains("less than three heartbeats to a session of 6s"), "{error}");
     let error = refused(&[("max.poll.interval.ms", "5000")]);
-    assert!(error.contains("shorter than the session of 10s"), "{error}");
+    assert!(error.contains("shorter than the session of 15s"), "{error}");
     let demo = KafkaTimings { session: Duration::from_secs(2), ..KafkaTimings::default() };
     let demo = KafkaConfig::new("a:1", Some("g"), BTreeMap::new(), demo).unwrap();
     assert_eq!(demo.consumer_config().get("max.poll.interval.ms"), Some("2000"));
@@ -197,7 +197,7 @@ fn a_kip_848_group_leaves_its_pace_to_the_broker() {
     for name in ["session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy"] {
         assert_eq!(consumer.get(name), None, "{name}");
     }
-    assert_eq!(consumer.get("max.poll.interval.ms"), Some("10000"), "the time to let partitions go");
+    assert_eq!(consumer.get("max.poll.interval.ms"), Some("15000"), "the time to let partitions go");
     assert_eq!(config.side_config().get("group.protocol"), None, "who only asks joins nothing");
     // librdkafka agrees.
     consumer.create::<BaseConsumer>().unwrap();
