@@ -1,8 +1,8 @@
 //! Writing HTML without a template language: escaping, and the few shapes the page has.
 use std::borrow::Cow;
 
-/// Text as HTML text or as the value of a quoted attribute. Control characters become
-/// visible, so that a key cannot rearrange the page.
+/// Text as HTML text or as the value of a quoted attribute. Control characters but tabs
+/// become visible, so that a key cannot rearrange the page.
 pub(super) fn esc(text: &str) -> Cow<'_, str> {
     if !text.chars().any(special) {
         return Cow::Borrowed(text);
@@ -25,7 +25,7 @@ pub(super) fn esc(text: &str) -> Cow<'_, str> {
 /// Markup, control characters, and those that turn the direction of writing.
 fn special(c: char) -> bool {
     let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    matches!(c, '&' | '<' | '>' | '"' | '\'') || c.is_control() || turns
+    matches!(c, '&' | '<' | '>' | '"' | '\'') || (c.is_control() && c != '\t') || turns
 }
 
 /// How a badge is coloured; the text says the same.
