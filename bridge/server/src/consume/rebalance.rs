@@ -56,18 +56,20 @@ pub(super) fn assign(owner: &mut Owner, consumer: &Arc<GroupConsumer>, list: &To
             markers.iter().cloned().partition(|(tp, _)| owner.workers.is_replayed(&tp.topic));
         let mut starts = owner.side.start_offsets(&by_marker);
         starts.extend(replayed.into_iter().map(|(tp, _)| (tp, Start::Later)));
+        let mut formers: BTreeMap<Arc<str>, Arc<[i32]>> = BTreeMap::new();
         for (tp, found) in markers {
             let start = starts.get(&tp).copied().unwrap_or(Start::Beginning);
-            let known = all.iter().filter_map(|(tp, found)| Some((tp, found.as_ref()?)));
-            let (partitions, id) = (owner.side.partition_count(&tp.topic), owner.side.topic_id(&tp.topic));
-            let former = former_counts(&tp.topic, &id, partitions, known);
-            let assignment = Assignment { tp, found, start: start.position(), partitions, former, topic_id: id };
-            if let Some(assignment) = take(owner, consumer, assignment, arrived) {
-                assignments.push(assignment);
-                // An explicit offset of at least 0 or a symbol is always valid.
-                let tp = &assignments[assignments.len() - 1].tp;
-                let _ = offsets.add_partition_offset(&tp.topic, tp.partition, start.offset());
-            }
+            let (partitions, topic_id) = (owner.side.partition_count(&tp.topic), owner.side.topic_id(&tp.topic));
+            let former = formers.entry(tp.topic.clone()).or_insert_with(|| {
+                let known = all.iter().filter_map(|(tp, found)| Some((tp, found.as_ref()?)));
+                former_counts(&tp.topic, &topic_id, partitions, known)
+            });
+            let former = former.clone();
+            let assignment = Assignment { tp, found, start: start.position(), partitions, former, topic_id };
+            let Some(assignment) = take(owner, consumer, assignment, arrived) else { continue };
+            // An explicit offset of at least 0 or a symbol is always valid.
+            let _ = offsets.add_partition_offset(&assignment.tp.topic, assignment.tp.partition, start.offset());
+            assignments.push(assignment);
         }
     }
     // After the partitions are in the table: a bridge that has joined and has none is ready.
