@@ -1,5 +1,5 @@
-//! The producer of what a bridge writes into its own topics: judgements and template
-//! changes, snapshots, and events that came by HTTP. Idempotent, acknowledged by all
+//! The producer of what a bridge writes: judgements and template changes, snapshots and what
+//! is known of origins, events that came by HTTP, dead letters. Idempotent, acknowledged by all
 //! replicas; the client's queue is the bound of what waits.
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +22,8 @@ pub(crate) struct Append<'a> {
     pub(crate) topic: &'a str,
     /// `None`: by the key, as Java's producer would.
     pub(crate) partition: Option<i32>,
-    /// The key.
-    pub(crate) key: &'a [u8],
+    /// The key, if there is one.
+    pub(crate) key: Option<&'a [u8]>,
     /// The value; `None` is a tombstone.
     pub(crate) value: Option<&'a [u8]>,
     /// In this order.
@@ -88,7 +88,8 @@ impl Appender {
             headers = headers.insert(Header { key, value: Some(*value) });
         }
         let mut record: BaseRecord<'_, [u8], [u8], Box<Done>> =
-            BaseRecord::with_opaque_to(append.topic, Box::new(done)).headers(headers).key(append.key);
+            BaseRecord::with_opaque_to(append.topic, Box::new(done)).headers(headers);
+        record.key = append.key;
         record.payload = append.value;
         record.partition = append.partition;
         self.0.send(record).map_err(|(error, _)| error)

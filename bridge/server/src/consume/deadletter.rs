@@ -1,56 +1,21 @@
 //! Refused records are copied to the dead-letter topic: with all their headers, and
 //! why and from where in three more (design §2).
 use std::sync::Arc;
-use std::time::Duration;
 
 use k2p_core::envelope::RawRecord;
 use k2p_runtime::kafka::{KafkaConfig, KafkaLog};
 use prometheus::IntCounterVec;
-use rdkafka::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
-use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
-use rdkafka::statistics::Statistics;
 
+use crate::append::{Append, Appender};
 use crate::metrics::ServerMetrics;
 
-/// How long the end waits for copies under way.
-const FLUSH: Duration = Duration::from_secs(2);
-
-struct Context {
-    log: Arc<KafkaLog>,
-    counted: IntCounterVec,
-}
-
-impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.log.log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.log.error(&error, reason);
-    }
-
-    /// rdkafka's default writes all of them to the log.
-    fn stats(&self, _: Statistics) {}
-}
-
-impl ProducerContext for Context {
-    /// The source topic.
-    type DeliveryOpaque = Box<Arc<str>>;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, topic: Box<Arc<str>>) {
-        let outcome = if result.is_ok() { "ok" } else { "failed" };
-        self.counted.with_label_values(&[&**topic, outcome]).inc();
-    }
-}
-
-/// Produces dead letters. The client's own queue bounds what waits; what does not fit
-/// is counted as failed, and the partition goes on.
+/// Produces dead letters. The client's own queue bounds what waits (a client of their own,
+/// so that they fill nobody else's); what does not fit is counted as failed, and the
+/// partition goes on.
 pub(super) struct DeadLetter {
     topic: Arc<str>,
-    producer: ThreadedProducer<Context>,
+    appender: Appender,
     counted: IntCounterVec,
 }
 
@@ -61,37 +26,26 @@ impl DeadLetter {
         metrics: &ServerMetrics,
         log: &Arc<KafkaLog>,
     ) -> Result<DeadLetter, KafkaError> {
-        let counted = metrics.dead_letters.clone();
-        let context = Context { log: log.clone(), counted: counted.clone() };
-        let producer = kafka.producer_config().create_with_context(context)?;
-        Ok(DeadLetter { topic: topic.clone(), producer, counted })
+        let appender = Appender::new(kafka, log)?;
+        Ok(DeadLetter { topic: topic.clone(), appender, counted: metrics.dead_letters.clone() })
     }
 
     /// Copies a record, without waiting for anything.
     pub(super) fn send(&self, record: &RawRecord<'_>, topic: &Arc<str>, partition: i32, reason: &str, detail: &str) {
         let source = format!("{topic}/{partition}/{}", record.offset);
-        let mut headers = OwnedHeaders::new();
-        for (key, value) in record.headers {
-            headers = headers.insert(Header { key, value: Some(*value) });
-        }
-        for (key, value) in [("k2p-reason", reason), ("k2p-detail", detail), ("k2p-source", source.as_str())] {
-            headers = headers.insert(Header { key, value: Some(value) });
-        }
-        let mut letter: BaseRecord<'_, [u8], [u8], Box<Arc<str>>> =
-            BaseRecord::with_opaque_to(&self.topic, Box::new(topic.clone())).headers(headers);
-        letter.key = record.key;
-        letter.payload = record.value;
-        if let Err((error, _)) = self.producer.send(letter) {
+        let why = [("k2p-reason", reason), ("k2p-detail", detail), ("k2p-source", source.as_str())];
+        let headers = [record.headers, &why.map(|(name, value)| (name, value.as_bytes()))].concat();
+        let letter =
+            Append { topic: &self.topic, partition: None, key: record.key, value: record.value, headers: &headers };
+        let of = |result| self.counted.with_label_values(&[&**topic, result]);
+        let (ok, failed) = (of("ok"), of("failed"));
+        let done = Box::new({
+            let failed = failed.clone();
+            move |result: Result<_, KafkaError>| if result.is_ok() { ok.inc() } else { failed.inc() }
+        });
+        if let Err(error) = self.appender.send(&letter, done) {
             tracing::warn!(%error, source, "a refused record could not be copied to the dead-letter topic");
-            self.counted.with_label_values(&[&**topic, "failed"]).inc();
-        }
-    }
-}
-
-impl Drop for DeadLetter {
-    fn drop(&mut self) {
-        if let Err(error) = self.producer.flush(FLUSH) {
-            tracing::warn!(%error, "dead letters were still under way at the end");
+            failed.inc();
         }
     }
 }

@@ -256,7 +256,7 @@ async fn append(sink: &EventSink, topic: &str, kind: Option<&str>, records: &[Re
         let append = Append {
             topic,
             partition: None,
-            key: record.key.as_bytes(),
+            key: Some(record.key.as_bytes()),
             value: Some(&record.value),
             headers: &headers,
         };

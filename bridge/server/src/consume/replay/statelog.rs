@@ -292,7 +292,7 @@ impl StateLog {
         let failed = |why: String| StateError::Unwritten { topic: self.topic.clone(), why };
         let partition = self.home(subject).map_err(failed)?;
         let append =
-            Append { topic: &self.topic, partition: Some(partition), key: key.as_bytes(), value, headers: &[] };
+            Append { topic: &self.topic, partition: Some(partition), key: Some(key.as_bytes()), value, headers: &[] };
         let written = self.appender.send_and_wait(&append, PATIENCE).map_err(failed)?;
         Ok((written.partition, written.offset))
     }
@@ -309,7 +309,7 @@ impl StateLog {
             let append = Append {
                 topic: &self.topic,
                 partition: Some(partition),
-                key: key.as_bytes(),
+                key: Some(key.as_bytes()),
                 value: *value,
                 headers: &[],
             };

@@ -24,7 +24,7 @@ use crate::live::{BlockReason, Blocked, LivePartition, Refusal};
 
 /// The stop flag is looked at this often at least.
 const IDLE: Duration = Duration::from_millis(50);
-/// How long the client may take to read from the end, before that is said and tried again.
+/// How long the client may take to read from the end, before that is said.
 const SETTLES: MonoMs = 5000;
 /// What stands still is tried again this often.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -62,9 +62,9 @@ impl Replay {
     /// Works until told to stop.
     pub(in crate::consume) fn run(self, queue: &PartitionQueue<GroupContext>) {
         let mut void = Vec::new();
-        let mut settled = false;
+        self.settle(queue);
         while !self.stopped() {
-            let Some(begun) = self.begin(queue, &void, &mut settled) else { return };
+            let Some(begun) = self.begin(queue, &void) else { return };
             let floor = self.shared.position.load(Ordering::SeqCst);
             match (Serving::new(&self, begun, floor)).serve(queue) {
                 Ended::Stopped => return,
@@ -78,7 +78,7 @@ impl Replay {
     }
 
     /// Tries until there is a state and the consumer reads from where it goes on.
-    fn begin(&self, queue: &PartitionQueue<GroupContext>, void: &[String], settled: &mut bool) -> Option<Begun> {
+    fn begin(&self, queue: &PartitionQueue<GroupContext>, void: &[String]) -> Option<Begun> {
         let ReplayShared { state, clocks, .. } = &self.replay;
         while !self.stopped() {
             let begun = begin(&self.tp, &self.marked, &*self.kind, state, clocks, &self.live.replay, void);
@@ -86,7 +86,7 @@ impl Replay {
                 // One before: it tells whether this is the log that the snapshot is of.
                 let checked = begun.snapshot.as_ref().is_some_and(|(_, time)| time.is_some());
                 let from = if checked && begun.next > begun.start { begun.next - 1 } else { begun.next };
-                self.seek(queue, from, settled).map_err(|why| blocked(BlockReason::State, why))?;
+                self.seek(queue, from).map_err(|why| blocked(BlockReason::State, why))?;
                 Ok(begun)
             });
             match sought {
@@ -109,11 +109,7 @@ impl Replay {
         }
     }
 
-    fn seek(&self, queue: &PartitionQueue<GroupContext>, from: i64, settled: &mut bool) -> Result<(), String> {
-        *settled = *settled || self.settle(queue);
-        if !*settled {
-            return Err("Kafka has not said yet where the partition ends".to_owned());
-        }
+    fn seek(&self, queue: &PartitionQueue<GroupContext>, from: i64) -> Result<(), String> {
         let to = Offset::Offset(from);
         let done = queue.consumer().seek(&self.tp.topic, self.tp.partition, to, Duration::from_secs(5));
         done.map_err(|error| format!("seek to {from}: {error}"))
@@ -123,16 +119,20 @@ impl Replay {
     /// not be told to seek: librdkafka asks for the end once more 500 ms after a seek that
     /// overtook the answer (`rd_kafka_toppar_handle_Offset`: "outdated offset response"),
     /// and goes on there; what lies between would be missing.
-    fn settle(&self, queue: &PartitionQueue<GroupContext>) -> bool {
-        let deadline = mono_ms() + SETTLES;
-        while !self.stopped() && mono_ms() < deadline {
+    fn settle(&self, queue: &PartitionQueue<GroupContext>) {
+        let mut said_at = mono_ms() + SETTLES;
+        while !self.stopped() {
             match queue.poll(IDLE) {
-                Some(Polled::Record(_) | Polled::End(_)) => return true,
+                Some(Polled::Record(_) | Polled::End(_)) => return,
                 Some(Polled::Error(error)) => tracing::debug!(%error, "partition error; the client retries"),
                 None => {}
             }
+            if mono_ms() > said_at {
+                said_at = MonoMs::MAX;
+                let why = "Kafka has not said yet where the partition ends";
+                self.block(Some(blocked(BlockReason::State, why)));
+            }
         }
-        false
     }
 
     /// Says once why it stands still, and once that it goes on.
@@ -420,7 +420,7 @@ impl<'a> Serving<'a> {
         let append = Append {
             topic: &self.on.tp.topic,
             partition: Some(self.on.tp.partition),
-            key: &due.key,
+            key: Some(&due.key),
             value: Some(&due.value),
             headers: &headers,
         };
