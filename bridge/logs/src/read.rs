@@ -86,9 +86,10 @@ impl Serialize for StoredEntry {
 }
 
 /// A part of a job's log, in the order of its days and, within a day, of arrival.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Page {
     /// At most as many as asked for.
+    #[schemars(with = "Vec<serde_json::Map<String, serde_json::Value>>")]
     pub entries: Vec<StoredEntry>,
     /// To go on from: also at the end, for what will come.
     pub cursor: String,
@@ -99,7 +100,7 @@ pub struct Page {
 }
 
 /// A job in the store.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Job {
     /// Its id.
     pub job_run_id: String,
@@ -120,7 +121,7 @@ pub struct Job {
 }
 
 /// A part of the list of jobs, by the names of their files ([`crate::file_name`]).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Jobs {
     /// At most as many as asked for.
     pub jobs: Vec<Job>,

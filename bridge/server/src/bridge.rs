@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use crate::append::Appender;
 use crate::config::{Config, Web};
 use crate::consume::{self, ConsumeError, LogSink, Switches, TopicKind};
-use crate::expose::{BuildInfo, EventSink, ExposeConfig, Exposer, Hook, Hooks, JobLogs, State, TopicInfo};
+use crate::expose::{BuildInfo, Eraser, EventSink, ExposeConfig, Exposer, Hook, Hooks, JobLogs, State, TopicInfo};
 use crate::live::LivePartitions;
 use crate::metrics::{Clocks, ServerMetrics};
 use crate::templates;
@@ -140,6 +140,7 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
     }
     let in_flight = metrics.scrapes_in_flight.clone();
     let events = event_sink(&config, &log)?;
+    let eraser = eraser(&config, &log)?;
     let state = Arc::new(State {
         live: live.clone(),
         registry: setup.registry.clone(),
@@ -155,6 +156,7 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
             kafka_up: Arc::new(move || log.is_up()),
         },
         events,
+        eraser,
         maskers,
         logs: logs.as_ref().map(|l| JobLogs { reader: l.reader.clone(), shared: l.shared }),
     });
@@ -287,6 +289,13 @@ fn event_sink(config: &Config, log: &Arc<KafkaLog>) -> Result<Option<EventSink>,
     }
     let appender = Appender::new(&config.kafka, log).map_err(BridgeError::Producer)?;
     Ok(Some(EventSink { appender, topics, limits: EventConfig::default().limits }))
+}
+
+fn eraser(config: &Config, log: &Arc<KafkaLog>) -> Result<Option<Eraser>, BridgeError> {
+    if !config.web.admin_api {
+        return Ok(None);
+    }
+    Ok(Some(Eraser(Appender::new(&config.kafka, log).map_err(BridgeError::Producer)?)))
 }
 
 fn topic_info(topic: &consume::Topic) -> TopicInfo {

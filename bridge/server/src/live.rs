@@ -31,7 +31,7 @@ mod replay;
 pub use replay::{BlockReason, Blocked, ReplayStatus};
 
 /// What a partition does when records come faster than they are applied (design §3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Policy {
@@ -226,7 +226,7 @@ pub struct Exposed {
 }
 
 /// Who holds a partition, by the markers in the group's commits (design §1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Marker {
     /// `H`: claimed by the owner that it names.

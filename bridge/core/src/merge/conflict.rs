@@ -4,7 +4,7 @@ use std::fmt;
 use serde::Serialize;
 
 /// The bounded `kind` label of `kafka2prom_family_conflicts`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ConflictKind {
     /// Two origins declare different types: the family is written without one.
@@ -40,7 +40,7 @@ impl fmt::Display for ConflictKind {
 }
 
 /// One conflict, for the status page.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Conflict {
     /// What kind.
     pub kind: ConflictKind,

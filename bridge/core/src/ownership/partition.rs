@@ -7,7 +7,7 @@ use super::{CommitEntry, Config, Found, Identity, Marker, MarkerKind, Progress, 
 use crate::model::MonoMs;
 
 /// Where a partition is on its way (design §1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum State {

@@ -11,7 +11,7 @@ use crate::event::{RunStatus, UnixNs};
 
 /// A run as of one of its events. A run that closed more than once (another attempt, an
 /// end after it was lost) is told once each time; the highest `offset` is the newest.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct FinishedRun {
     /// Offset of its last event: with the topic's partition, the identity of the report.
     pub offset: i64,
@@ -68,7 +68,7 @@ pub struct FinishedRun {
 }
 
 /// An attempt of a run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct AttemptReport {
     /// Its number.
     pub retry_count: u32,
@@ -81,7 +81,7 @@ pub struct AttemptReport {
 }
 
 /// A step of a run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct StepReport {
     /// Its name.
     pub name: Box<str>,
@@ -104,7 +104,7 @@ pub struct StepReport {
 }
 
 /// An error.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ErrorReport {
     /// When.
     pub time_seconds: f64,
@@ -120,7 +120,7 @@ pub struct ErrorReport {
 }
 
 /// A dataset read or written.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct DatasetReport {
     /// Its name.
     pub dataset: Box<str>,

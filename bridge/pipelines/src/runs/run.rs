@@ -7,7 +7,9 @@ use crate::event::{RunStatus, UnixNs};
 use crate::snapshot::{bits, optional_bits};
 
 /// Where a run stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum RunState {
     /// Only log or lineage events were seen: no run yet, but what it did is kept for

@@ -45,7 +45,7 @@ struct Day {
 }
 
 /// The rate of attempts that succeeded, of all that ended.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Rate {
     /// Attempts that ended.
     pub ended: u64,
@@ -56,7 +56,7 @@ pub struct Rate {
 }
 
 /// What the aggregates say as of a moment.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Summary {
     /// The running hour and the 24 before it.
     pub last_24h: Rate,

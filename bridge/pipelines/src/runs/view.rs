@@ -20,7 +20,7 @@ pub struct RunsView {
 }
 
 /// The last failed attempt of a pipeline.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct LastFailure {
     /// Its run.
     pub run_id: Box<str>,
@@ -54,7 +54,7 @@ impl LastFailure {
 }
 
 /// How a pipeline does.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PipelineSummary {
     /// Which.
     pub pipeline_id: Box<str>,

@@ -1,19 +1,30 @@
 //! JSON for people's scripts (`/api/v1`) and for other bridges (`/internal/v1`).
+use std::collections::BTreeMap;
+
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 use k2p_core::merge::Conflict;
+use k2p_core::ownership::State;
 use k2p_runtime::http::{BoxBody, Query, json};
 use serde::{Deserialize, Serialize};
 
 use super::list::{self, OriginInfo, seconds};
+use super::paging::{Slice, one_of};
 use super::{BuildInfo, Exposer, TopicInfo, manage, respond};
 
 /// Origins in one answer of `/api/v1/origins`, unless `limit` says otherwise.
 const DEFAULT_LIMIT: usize = 1000;
 const MAX_LIMIT: usize = 100_000;
+/// A list may be asked for from any place.
+const MAX_OFFSET: usize = i32::MAX as usize;
 
-#[derive(Serialize)]
-struct Status<'a> {
+/// What this bridge is and how it stands. `status` and `data` are the Pushgateway's.
+#[derive(Serialize, schemars::JsonSchema)]
+pub(super) struct Status<'a> {
+    /// Always `success`.
+    status: &'static str,
+    /// As a Pushgateway says it.
+    data: Data<'a>,
     build: &'a BuildInfo,
     address: &'a str,
     external_address: Option<&'a str>,
@@ -36,8 +47,19 @@ struct Status<'a> {
     conflicts: &'a [Conflict],
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, schemars::JsonSchema)]
+struct Data<'a> {
+    build_information: &'a BuildInfo,
+    /// The flags that were given, and their defaults; never a secret.
+    flags: BTreeMap<&'static str, String>,
+    /// RFC 3339.
+    start_time: String,
+}
+
+/// What is known of the consumer group.
+#[derive(Serialize, schemars::JsonSchema)]
 struct Group {
+    /// Every partition's marker was read.
     complete: bool,
     partitions: usize,
     peers: Vec<String>,
@@ -52,7 +74,15 @@ pub(super) fn status(exposer: &Exposer) -> Response<BoxBody> {
     let unready_because = manage::unreadiness(exposer);
     let origins = views.iter().flat_map(|e| e.view.origins.values());
     let uptime = (state.clocks.wall)().saturating_sub(state.started).max(0);
+    let flags = BTreeMap::from([
+        ("web.advertise-address", exposer.config.advertise_address.clone()),
+        ("web.enable-admin-api", exposer.config.admin_api.to_string()),
+        ("web.external-address", exposer.config.external_address.clone().unwrap_or_default()),
+    ]);
+    let start_time = k2p_logs::rfc3339(state.started.saturating_mul(1_000_000));
     let status = Status {
+        status: "success",
+        data: Data { build_information: &state.build, flags, start_time },
         build: &state.build,
         address: &exposer.config.advertise_address,
         external_address: exposer.config.external_address.as_deref(),
@@ -79,44 +109,74 @@ pub(super) fn status(exposer: &Exposer) -> Response<BoxBody> {
     json(StatusCode::OK, &status)
 }
 
-#[derive(Serialize)]
-struct Origins {
+/// Origins of this bridge, by key.
+#[derive(Serialize, schemars::JsonSchema)]
+pub(super) struct Origins {
+    /// All that match.
     total: usize,
     offset: usize,
     limit: usize,
     origins: Vec<OriginInfo>,
 }
 
-/// `GET /api/v1/origins?search=&offset=&limit=`: those of this bridge.
+/// `GET /api/v1/origins?search=&topic=&up=&offset=&limit=`: those of this bridge.
 pub(super) fn origins(exposer: &Exposer, query: &Query) -> Response<BoxBody> {
-    let (offset, limit) = match (number(query, "offset", 0), number(query, "limit", DEFAULT_LIMIT)) {
-        (Ok(offset), Ok(limit)) => (offset, limit.min(MAX_LIMIT)),
-        (Err(name), _) | (_, Err(name)) => {
-            return respond::bad_request(&format!("The parameter {name} must be a number."));
-        }
+    let (slice, wanted) = match (slice(query), wanted_origins(query)) {
+        (Ok(slice), Ok(wanted)) => (slice, wanted),
+        (Err(detail), _) | (_, Err(detail)) => return respond::bad_request(&detail),
     };
     let clocks = exposer.state.clocks;
     let views = exposer.state.live.snapshot(clocks.mono);
-    let search = query.get("search").unwrap_or_default();
-    let page = list::origins(&views, search, offset, limit, (clocks.wall)());
+    let page = list::origins(&views, wanted, slice, (clocks.wall)());
     let list::Page { total, offset, limit, items: origins } = page;
     json(StatusCode::OK, &Origins { total, offset, limit, origins })
 }
 
-fn number(query: &Query, name: &'static str, default: usize) -> Result<usize, &'static str> {
-    query.get(name).map_or(Ok(default), |text| text.parse().map_err(|_| name))
+fn wanted_origins(query: &Query) -> Result<list::Wanted<'_>, String> {
+    Ok(list::Wanted {
+        search: query.get("search").unwrap_or_default(),
+        topic: query.get("topic").filter(|t| !t.is_empty()),
+        up: one_of(query, "up", &["true", "false"])?.map(|text| text == "true"),
+    })
 }
 
-#[derive(Serialize)]
-struct Partitions {
+fn slice(query: &Query) -> Result<Slice, String> {
+    Slice::of(query, DEFAULT_LIMIT, MAX_OFFSET, MAX_LIMIT)
+}
+
+/// Partitions of the group, by topic and number.
+#[derive(Serialize, schemars::JsonSchema)]
+pub(super) struct Partitions {
+    /// Every partition's marker was read: the list is whole.
     complete: bool,
+    /// All that match.
+    total: usize,
+    offset: usize,
+    limit: usize,
     partitions: Vec<list::PartitionInfo>,
 }
 
-/// `GET /api/v1/partitions`: the whole group's, with details of this bridge's.
-pub(super) fn partitions(exposer: &Exposer) -> Response<BoxBody> {
+/// `GET /api/v1/partitions?topic=&owner=&state=&offset=&limit=`: the whole group's, with
+/// details of this bridge's.
+pub(super) fn partitions(exposer: &Exposer, query: &Query) -> Response<BoxBody> {
+    let states = State::ALL.map(State::as_str);
+    let (slice, state) = match (slice(query), one_of(query, "state", &states)) {
+        (Ok(slice), Ok(state)) => (slice, state),
+        (Err(detail), _) | (_, Err(detail)) => return respond::bad_request(&detail),
+    };
+    let named = |name: &str| query.get(name).filter(|text| !text.is_empty());
+    let (topic, owner) = (named("topic"), named("owner"));
     let complete = exposer.state.live.group().complete;
-    json(StatusCode::OK, &Partitions { complete, partitions: list::partitions(exposer) })
+    let mut all = list::partitions(exposer);
+    all.retain(|p| {
+        topic.is_none_or(|t| p.topic == t)
+            && owner.is_none_or(|o| p.owner.as_deref() == Some(o))
+            && state.is_none_or(|s| p.here.as_ref().is_some_and(|here| here.state.as_str() == s))
+    });
+    let Slice { offset, limit } = slice;
+    let total = all.len();
+    let partitions = all.into_iter().skip(offset).take(limit).collect();
+    json(StatusCode::OK, &Partitions { complete, total, offset, limit, partitions })
 }
 
 /// What a bridge tells another one of what it holds.

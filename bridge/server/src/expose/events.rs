@@ -42,15 +42,17 @@ pub struct EventSink {
     pub(crate) limits: EventLimits,
 }
 
-#[derive(Serialize)]
-struct Answer {
+#[derive(Serialize, schemars::JsonSchema)]
+pub(super) struct Answer {
+    /// Events that Kafka has acknowledged.
     accepted: usize,
+    /// Lines that are none.
     rejected: usize,
     /// The first of them.
     rejections: Vec<Rejected>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, schemars::JsonSchema)]
 struct Rejected {
     /// 1-based.
     line: u32,

@@ -19,7 +19,7 @@ const SHOWN_SERIES: usize = 10;
 const SHOWN_REFUSALS: usize = 10;
 
 /// What a bridge knows of an origin.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub(super) struct Explanation {
     /// The key asked for, in canonical form where it is a label set.
     origin: String,
@@ -35,7 +35,7 @@ pub(super) struct Explanation {
 }
 
 /// A metric of the origin's dump.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 struct MetricInfo {
     name: String,
     /// The family that holds it, if the dump has it.
@@ -47,7 +47,7 @@ struct MetricInfo {
 }
 
 /// A refused record or line.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub(super) struct RefusalInfo {
     pub(super) time_seconds: f64,
     pub(super) offset: i64,

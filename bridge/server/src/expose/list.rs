@@ -8,13 +8,17 @@ use k2p_core::view::Origin;
 use serde::{Deserialize, Serialize};
 
 use super::Exposer;
+use super::paging::Slice;
 use crate::live::{Exposed, GroupMap, LivePartition, Marker};
 
 /// One origin as JSON.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub(super) struct OriginInfo {
     /// Its key in canonical form.
     pub(super) key: String,
+    /// The key of its records, where that is another text; what is no UTF-8 in it is replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) record_key: Option<String>,
     /// The labels on its samples.
     pub(super) labels: BTreeMap<String, String>,
     pub(super) topic: String,
@@ -41,6 +45,8 @@ impl OriginInfo {
         let dump = origin.dump.as_deref();
         OriginInfo {
             key: origin.key.to_string(),
+            record_key: (*origin.record_key != *origin.key.as_bytes())
+                .then(|| String::from_utf8_lossy(&origin.record_key).into_owned()),
             labels: labels.collect(),
             topic: topic.to_owned(),
             partition,
@@ -73,12 +79,25 @@ pub(super) struct Page<T> {
     pub(super) items: Vec<T>,
 }
 
-/// The origins of these views whose key contains `search` (case ignored), by key.
-pub(super) fn origins(views: &[Exposed], search: &str, offset: usize, limit: usize, wall: UnixMs) -> Page<OriginInfo> {
-    let search = search.to_lowercase();
+/// Which origins are asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Wanted<'q> {
+    /// In the key, case ignored.
+    pub(super) search: &'q str,
+    pub(super) topic: Option<&'q str>,
+    /// With a dump, or without.
+    pub(super) up: Option<bool>,
+}
+
+/// The origins of these views that are wanted, by key.
+pub(super) fn origins(views: &[Exposed], wanted: Wanted<'_>, slice: Slice, wall: UnixMs) -> Page<OriginInfo> {
+    let search = wanted.search.to_lowercase();
+    let Slice { offset, limit } = slice;
     let mut found: Vec<(&Exposed, &Arc<Origin>)> = views
         .iter()
         .flat_map(|e| e.view.origins.values().map(move |o| (e, o)))
+        .filter(|(e, _)| wanted.topic.is_none_or(|topic| *e.view.topic == *topic))
+        .filter(|(_, o)| wanted.up.is_none_or(|up| o.dump.is_some() == up))
         .filter(|(_, o)| search.is_empty() || o.key.to_lowercase().contains(&search))
         .collect();
     found.sort_by(|a, b| {
@@ -91,7 +110,7 @@ pub(super) fn origins(views: &[Exposed], search: &str, offset: usize, limit: usi
 }
 
 /// One partition of the group as JSON.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
 pub(super) struct PartitionInfo {
     pub(super) topic: String,
     pub(super) partition: i32,
@@ -104,7 +123,7 @@ pub(super) struct PartitionInfo {
 }
 
 /// What this bridge knows of a partition that it was assigned.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
 pub(super) struct Here {
     pub(super) state: State,
     /// A scrape sees it now.

@@ -1,10 +1,9 @@
 //! Management as in Prometheus: `/-/healthy`, `/-/ready`, `/-/reload`, `/-/drain`.
-use hyper::header::HeaderValue;
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
-use k2p_runtime::http::{BoxBody, Peer, problem, text};
+use k2p_runtime::http::{BoxBody, problem, text};
 
-use super::{Exposer, Hook, respond};
+use super::{Exposer, Hook, admin, respond};
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
@@ -56,15 +55,14 @@ pub(super) async fn reload(exposer: &Exposer, parts: &Parts) -> Response<BoxBody
 }
 
 pub(super) async fn drain(exposer: &Exposer, parts: &Parts) -> Response<BoxBody> {
+    if let Err(refused) = admin::allowed(exposer) {
+        return *refused;
+    }
     run("drain", &exposer.state.hooks.drain, parts).await
 }
 
 async fn run(what: &'static str, hook: &Hook, parts: &Parts) -> Response<BoxBody> {
-    if from_another_site(parts) {
-        return respond::forbidden("A page of another site may not manage this bridge.");
-    }
-    let client = parts.extensions.get::<Peer>().map(|p| p.0.to_string());
-    tracing::info!(what, client, "asked by HTTP");
+    tracing::info!(what, client = admin::client(parts), "asked by HTTP");
     // A client that hangs up must not leave the work half done.
     let done = tokio::spawn(hook()).await.unwrap_or_else(|e| Err(e.to_string()));
     match done {
@@ -74,11 +72,4 @@ async fn run(what: &'static str, hook: &Hook, parts: &Parts) -> Response<BoxBody
             problem(StatusCode::INTERNAL_SERVER_ERROR, &title, &detail, None)
         }
     }
-}
-
-/// A form on a foreign page can POST here in the name of whoever reads it. Browsers
-/// say where a request comes from; other clients say nothing and pass.
-fn from_another_site(parts: &Parts) -> bool {
-    let site = parts.headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
-    !matches!(site, None | Some(b"same-origin" | b"none"))
 }

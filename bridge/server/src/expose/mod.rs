@@ -16,9 +16,11 @@ mod joblog;
 mod jobs;
 mod list;
 mod manage;
+mod openapi;
 mod origin;
 mod own;
 mod page;
+mod paging;
 mod partition;
 mod peers;
 mod render;
@@ -51,6 +53,7 @@ use tokio::sync::Semaphore;
 
 use crate::live::LivePartitions;
 use crate::metrics::{Clocks, ServerMetrics};
+pub use admin::Eraser;
 use deadline::Deadline;
 pub use events::EventSink;
 pub use jobs::JobLogs;
@@ -71,7 +74,7 @@ pub enum RouteMode {
 }
 
 /// What `explain` and the status page say of a topic.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct TopicInfo {
     /// The topic.
     pub name: String,
@@ -162,7 +165,7 @@ pub struct Hooks {
 }
 
 /// What this program is.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct BuildInfo {
     /// Its version.
     pub version: String,
@@ -194,6 +197,8 @@ pub struct State {
     pub logs: Option<JobLogs>,
     /// Where posted events go; `None`: no topic of events is consumed.
     pub events: Option<EventSink>,
+    /// Removes origins; `None`: the admin API is off.
+    pub eraser: Option<Eraser>,
 }
 
 /// Answers requests. Cheap to share: everything in it is.
@@ -248,7 +253,13 @@ impl Exposer {
         let (parts, body) = request.into_parts();
         let head = parts.method == hyper::Method::HEAD;
         let posted = Route::find(parts.uri.path()) == Ok(Route::PostEvents) && parts.method == hyper::Method::POST;
-        let mut response = if posted { events::answer(&self, &parts, body).await } else { self.answer(&parts).await };
+        let mut response = if changes(&parts) && from_another_site(&parts) {
+            respond::forbidden("A page of another site may change nothing here.")
+        } else if posted {
+            events::answer(&self, &parts, body).await
+        } else {
+            self.answer(&parts).await
+        };
         security_headers(response.headers_mut());
         if head {
             *response.body_mut() = k2p_runtime::http::empty();
@@ -289,9 +300,11 @@ impl Exposer {
             Route::InternalExplain => explain::internal(self, parts, &query),
             Route::Status => api::status(self),
             Route::Origins => api::origins(self, &query),
-            Route::Partitions => api::partitions(self),
+            Route::Partitions => api::partitions(self, &query),
             Route::Explain => explain::answer(self, parts, &query).await,
+            Route::ForgetOrigin(key) => admin::forget(self, parts, &key).await,
             Route::AdminPolicy => admin::policy(self, parts, &query),
+            Route::OpenApi => openapi::answer(&self.state.build),
             Route::Healthy => manage::healthy(self),
             Route::Ready => manage::ready(self),
             Route::Reload => manage::reload(self, parts).await,
@@ -316,6 +329,17 @@ impl Exposer {
     fn deadline(&self, parts: &Parts) -> Deadline {
         Deadline::of(&parts.headers, self.config.default_timeout, self.config.margin)
     }
+}
+
+fn changes(parts: &Parts) -> bool {
+    !matches!(parts.method.as_str(), "GET" | "HEAD" | "OPTIONS")
+}
+
+/// A form on a foreign page can POST here in the name of whoever reads it. Browsers
+/// say where a request comes from; other clients say nothing and pass.
+fn from_another_site(parts: &Parts) -> bool {
+    let site = parts.headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    !matches!(site, None | Some(b"same-origin" | b"none"))
 }
 
 fn not_allowed(route: &Route) -> Response<BoxBody> {

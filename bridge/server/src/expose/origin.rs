@@ -13,6 +13,7 @@ use k2p_runtime::http::{BoxBody, problem};
 use super::api::PeerOrigins;
 use super::explain::canonical;
 use super::forward::{Forwarded, forward};
+use super::list::OriginInfo;
 use super::render::{self, Collect};
 use super::scrape::full;
 use super::sd::segment;
@@ -74,8 +75,28 @@ enum Place {
     Moving(String),
 }
 
-/// Asks all bridges of the group who has it.
+/// What the group knows of an origin.
+pub(super) struct Looked {
+    /// What each bridge that has it knows of it, with the bridge's address.
+    pub(super) holders: Vec<(OriginInfo, String)>,
+    /// Why another one may have it; `None`: every partition was looked at.
+    pub(super) unseen: Option<String>,
+}
+
+/// Where it is, if not here.
 async fn find(exposer: &Exposer, key: &str, patience: Duration) -> Place {
+    let Looked { holders, unseen } = look(exposer, key, patience).await;
+    let own = exposer.config.advertise_address.as_str();
+    let elsewhere = holders.into_iter().filter(|(_, peer)| peer != own);
+    match (elsewhere.map(|(origin, peer)| (origin.up, peer)).max(), unseen) {
+        (Some((_, peer)), _) => Place::Elsewhere(peer),
+        (None, Some(why)) => Place::Moving(why),
+        (None, None) => Place::Nowhere,
+    }
+}
+
+/// Asks all bridges of the group what they know of it.
+pub(super) async fn look(exposer: &Exposer, key: &str, patience: Duration) -> Looked {
     let group = exposer.state.live.group();
     let own = exposer.config.advertise_address.as_str();
     let path = format!("/internal/v1/origins?key={}", segment(key));
@@ -84,30 +105,25 @@ async fn find(exposer: &Exposer, key: &str, patience: Duration) -> Place {
     let asked = others.iter().map(|p| exposer.peers.ask::<PeerOrigins>(p, &path, patience));
     let answers = join_all(asked).await;
     let mut seen: BTreeSet<(String, i32)> = BTreeSet::new();
-    seen.extend(PeerOrigins::here(exposer, Some(key)).exposed);
+    let here = PeerOrigins::here(exposer, Some(key));
+    seen.extend(here.exposed);
     let mut why = None;
-    let mut holders = Vec::new();
+    let mut holders: Vec<_> = here.origins.into_iter().map(|o| (o, own.to_owned())).collect();
     for (peer, answer) in others.iter().zip(answers) {
         match answer {
             Ok(told) => {
                 seen.extend(told.exposed);
-                holders.extend(told.origins.iter().map(|o| (o.up, peer.to_string())));
+                holders.extend(told.origins.into_iter().map(|o| (o, peer.to_string())));
             }
             Err(error) => why = Some(error.to_string()),
         }
     }
-    if let Some((_, peer)) = holders.into_iter().max() {
-        return Place::Elsewhere(peer);
-    }
     if !group.complete {
-        return Place::Moving("the group's map is incomplete".to_owned());
+        return Looked { holders, unseen: Some("the group's map is incomplete".to_owned()) };
     }
     let hidden = group.partitions.keys().find(|(t, p)| !seen.contains(&(t.to_string(), *p)));
-    match (hidden, why) {
-        (None, _) => Place::Nowhere,
-        (Some(_), Some(why)) => Place::Moving(why),
-        (Some((topic, n)), None) => Place::Moving(format!("{topic}/{n} changes hands")),
-    }
+    let unseen = hidden.map(|(topic, n)| why.unwrap_or_else(|| format!("{topic}/{n} changes hands")));
+    Looked { holders, unseen }
 }
 
 fn stale(key: &str) -> Response<BoxBody> {
@@ -119,7 +135,7 @@ fn stale(key: &str) -> Response<BoxBody> {
     problem(StatusCode::GONE, "Stale origin", &detail, None)
 }
 
-fn unknown(key: &str) -> Response<BoxBody> {
+pub(super) fn unknown(key: &str) -> Response<BoxBody> {
     let detail = format!(
         "No bridge of the group has a dump of the origin {}. /api/v1/origins lists those of a \
          bridge.",
@@ -128,7 +144,7 @@ fn unknown(key: &str) -> Response<BoxBody> {
     respond::missing("origin", &detail)
 }
 
-fn moving(key: &str, why: &str) -> Response<BoxBody> {
+pub(super) fn moving(key: &str, why: &str) -> Response<BoxBody> {
     let detail =
         format!("The origin {} was not found, and not every partition could be looked at: {why}.", key.escape_debug());
     respond::unavailable("The origin's partition may be changing hands", &detail)

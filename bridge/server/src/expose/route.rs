@@ -49,8 +49,12 @@ pub(crate) enum Route {
     InternalJobs(InternalJobs),
     /// Takes events.
     PostEvents,
+    /// Removes an origin, by its key as it was written.
+    ForgetOrigin(String),
     /// Switches a topic's policy.
     AdminPolicy,
+    /// The description of all this.
+    OpenApi,
     /// Liveness.
     Healthy,
     /// Readiness.
@@ -88,6 +92,7 @@ impl Route {
         let segments: Vec<&str> = path.split('/').skip(1).collect();
         match segments.as_slice() {
             ["origins", key, "metrics"] if !key.is_empty() => Ok(Route::Origin(decode(key)?)),
+            ["api", "v1", "origins", key] if !key.is_empty() => Ok(Route::ForgetOrigin(decode(key)?)),
             ["api", "v1", "runs", id] if !id.is_empty() => Ok(Route::Run(decode(id)?)),
             ["api", "v1", "jobs", id, "logs"] if !id.is_empty() => Ok(Route::Jobs(Job::Logs(decode(id)?))),
             ["api", "v1", "jobs", id, "metrics"] if !id.is_empty() => Ok(Route::Jobs(Job::Metrics(decode(id)?))),
@@ -103,6 +108,7 @@ impl Route {
     pub(crate) fn allow(&self) -> &'static str {
         match self {
             Route::AdminPolicy => "PUT",
+            Route::ForgetOrigin(_) => "DELETE",
             Route::PostEvents => "POST",
             Route::Reload | Route::Drain => MANAGE,
             _ => READ,
@@ -126,6 +132,41 @@ impl Route {
             _ => None,
         }
     }
+
+    /// Every path without variables.
+    #[cfg(test)]
+    pub(crate) const FIXED: &'static [&'static str] = &[
+        "/",
+        "/metrics",
+        "/metrics/self",
+        "/sd",
+        "/internal/v1/origins",
+        "/internal/v1/explain",
+        "/api/v1/status",
+        "/api/v1/origins",
+        "/api/v1/partitions",
+        "/api/v1/explain",
+        "/internal/v1/runs",
+        "/internal/v1/run",
+        "/internal/v1/pipelines",
+        "/internal/v1/jobs",
+        "/internal/v1/job/logs",
+        "/internal/v1/job/points",
+        "/api/v1/runs",
+        "/api/v1/pipelines",
+        "/runs",
+        "/pipelines",
+        "/api/v1/jobs",
+        "/api/v1/events",
+        "/api/v1/admin/policy",
+        "/api/v1/openapi.json",
+        "/-/healthy",
+        "/-/ready",
+        "/-/reload",
+        "/-/drain",
+        "/static/status.css",
+        "/static/status.js",
+    ];
 
     /// Every value of the label `route`.
     pub(crate) const SCRAPES: [&'static str; 5] = ["metrics", "self", "origin", "partition", "sd"];
@@ -156,6 +197,7 @@ fn fixed(path: &str) -> Option<Route> {
         "/api/v1/jobs" => Route::Jobs(Job::All),
         "/api/v1/events" => Route::PostEvents,
         "/api/v1/admin/policy" => Route::AdminPolicy,
+        "/api/v1/openapi.json" => Route::OpenApi,
         "/-/healthy" => Route::Healthy,
         "/-/ready" => Route::Ready,
         "/-/reload" => Route::Reload,

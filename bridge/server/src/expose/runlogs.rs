@@ -26,8 +26,9 @@ pub(super) struct Wanted {
 }
 
 /// A page of them.
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub(super) struct RunLogs {
+    #[schemars(with = "Vec<serde_json::Map<String, serde_json::Value>>")]
     pub(super) entries: Vec<StoredEntry>,
     /// There is more: the parameter `logs_cursor` of the next page.
     pub(super) cursor: Option<String>,

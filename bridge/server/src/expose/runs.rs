@@ -2,8 +2,6 @@
 //!
 //! Any bridge answers for all: it asks the owners of the partitions of events. What it
 //! cannot know all of, it does not answer (503): a run that is not listed is none.
-use std::collections::BTreeMap;
-
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 use k2p_pipelines::runs::{FinishedRun, PipelineSummary};
@@ -91,7 +89,7 @@ impl Filter {
 }
 
 /// A page of runs.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub(super) struct RunsPage {
     /// How many match …
     pub(super) total: usize,
@@ -106,7 +104,7 @@ pub(super) struct RunsPage {
 }
 
 /// Which finished runs are found beside those of the replayed state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum History {
     /// All of the retention: the bridges share a log store.
@@ -158,7 +156,7 @@ async fn found_here(exposer: &Exposer, filter: &Filter, limit: usize) -> Told<Fo
 }
 
 /// A run with a page of its log events.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub(super) struct RunWithLogs {
     #[serde(flatten)]
     pub(super) run: FinishedRun,
@@ -166,7 +164,7 @@ pub(super) struct RunWithLogs {
 }
 
 /// What is told of one run id.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub(super) struct RunsOfId {
     pub(super) history: History,
     /// Of different pipelines.
@@ -219,10 +217,17 @@ async fn run_here(exposer: &Exposer, pipeline: Option<&str>, id: &str) -> Told<V
     Told { exposed: here.exposed(), told: blocking(move || here.run(pipeline.as_deref(), &id)).await }
 }
 
+/// The pipelines of the group.
+#[derive(Serialize, schemars::JsonSchema)]
+pub(super) struct Pipelines {
+    /// By name.
+    pipelines: Vec<PipelineSummary>,
+}
+
 /// `GET /api/v1/pipelines`.
 pub(super) async fn pipelines(exposer: &Exposer, parts: &Parts) -> Response<BoxBody> {
     match find_pipelines(exposer, parts).await {
-        Ok(pipelines) => json(StatusCode::OK, &BTreeMap::from([("pipelines", pipelines)])),
+        Ok(pipelines) => json(StatusCode::OK, &Pipelines { pipelines }),
         Err(why) => incomplete(&why),
     }
 }

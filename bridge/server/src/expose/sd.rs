@@ -36,7 +36,7 @@ pub(super) fn partition_path(topic: &str, partition: i32) -> String {
 }
 
 /// A group of targets, here always one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub(super) struct Target {
     targets: [String; 1],
     labels: BTreeMap<String, String>,

@@ -11,6 +11,7 @@ use k2p_core::merge::Conflicts;
 use k2p_runtime::http::{BoxBody, Query, text};
 
 use super::list::{self, OriginInfo, Page, PartitionInfo};
+use super::paging::Slice;
 use super::{Exposer, manage};
 use crate::live::{LivePartitions, Refusal};
 use std::sync::Arc;
@@ -47,7 +48,7 @@ pub(super) fn answer(exposer: &Exposer, query: &Query) -> Response<BoxBody> {
     let search = query.get("search").unwrap_or_default();
     // A page number that is none, or 0, is the first page: a person typed it.
     let page = query.get("page").and_then(|p| p.parse::<usize>().ok()).unwrap_or(1).max(1);
-    let offset = (page - 1).saturating_mul(ORIGINS_PER_PAGE);
+    let slice = Slice { offset: (page - 1).saturating_mul(ORIGINS_PER_PAGE), limit: ORIGINS_PER_PAGE };
     let status = Status {
         address: &exposer.config.advertise_address,
         uptime_ms: wall.saturating_sub(state.started).max(0),
@@ -55,7 +56,7 @@ pub(super) fn answer(exposer: &Exposer, query: &Query) -> Response<BoxBody> {
         kafka_up: (state.hooks.kafka_up)(),
         group_complete: state.live.group().complete,
         partitions: list::partitions(exposer),
-        origins: list::origins(&views, search, offset, ORIGINS_PER_PAGE, wall),
+        origins: list::origins(&views, list::Wanted { search, ..Default::default() }, slice, wall),
         search,
         series: views.iter().map(|e| e.view.series).sum(),
         cache_bytes: views.iter().map(|e| e.view.bytes).sum(),

@@ -85,9 +85,19 @@ async fn readiness_needs_the_group_every_partition_and_no_drain() {
     assert_eq!(ready().await, 503);
     bridge.lease.store(NOW + 1, Ordering::SeqCst);
     assert_eq!(ready().await, 200);
-    assert_eq!(bridge.send("POST", "/-/drain", &[]).await.status, 200);
+    bridge.live.set_draining();
     let answer = bridge.get("/-/ready").await;
     assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, "1"));
+}
+
+#[tokio::test]
+async fn only_the_admin_api_drains() {
+    let bridge = Bridge::new();
+    assert_eq!(code(&bridge, "POST", "/-/drain").await, 403);
+    assert!(!bridge.live.draining());
+    let bridge = Bridge::with(|config| config.admin_api = true);
+    assert_eq!(code(&bridge, "POST", "/-/drain").await, 200);
+    assert!(bridge.live.draining());
 }
 
 #[tokio::test]
@@ -102,7 +112,7 @@ async fn management_says_what_went_wrong() {
 
 #[tokio::test]
 async fn a_foreign_page_manages_nothing() {
-    let bridge = Bridge::new();
+    let bridge = Bridge::with(|config| config.admin_api = true);
     let from = async |site: &str| {
         let headers = [("sec-fetch-site", site)];
         bridge.send("POST", "/-/drain", &headers).await.status.as_u16()
@@ -212,4 +222,50 @@ async fn explain_says_where_and_why() {
     partition.set_live(false);
     let (verdict, ..) = explain(a).await;
     assert_eq!(verdict, "hidden");
+}
+
+#[tokio::test]
+async fn lists_are_filtered_and_paged() {
+    let bridge = Bridge::new();
+    bridge.assign(0, &[(A, Some("a 1\n")), (B, Some("a 2\n"))]).set_live(true);
+    bridge.assign(1, &[]).set_live(true);
+    let get = async |path: &str| bridge.get(path).await.json();
+    let origins = get("/api/v1/origins?topic=k2p.metrics&up=true&limit=1").await;
+    assert_eq!((&origins["total"], origins["origins"].as_array().unwrap().len()), (&2.into(), 1));
+    assert_eq!(get("/api/v1/origins?up=false").await["total"], 0);
+    assert_eq!(get("/api/v1/origins?topic=other").await["total"], 0);
+    let partitions = get("/api/v1/partitions?offset=1").await;
+    assert_eq!((&partitions["total"], &partitions["partitions"][0]["partition"]), (&2.into(), &1.into()));
+    assert_eq!(get("/api/v1/partitions?state=assigned").await["total"], 2);
+    assert_eq!(get("/api/v1/partitions?state=live").await["total"], 0);
+    assert_eq!(get("/api/v1/partitions?owner=nobody").await["total"], 0);
+    for wrong in ["origins?up=yes", "origins?limit=0", "partitions?state=odd", "partitions?offset=-1"] {
+        assert_eq!(code(&bridge, "GET", &format!("/api/v1/{wrong}")).await, 400, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn the_status_is_also_a_pushgateways() {
+    let status = Bridge::new().get("/api/v1/status").await.json();
+    assert_eq!(status["status"], "success");
+    assert_eq!(status["data"]["build_information"]["version"], "1.2.3");
+    assert_eq!(status["data"]["start_time"], "2023-11-14T22:11:50.000000000Z");
+    assert_eq!(status["data"]["flags"]["web.enable-admin-api"], "false");
+}
+
+#[tokio::test]
+async fn the_description_is_served() {
+    let description = Bridge::new().get("/api/v1/openapi.json").await.json();
+    assert_eq!((&description["openapi"], &description["info"]["version"]), (&"3.1.0".into(), &"1.2.3".into()));
+    let rows = &description["paths"]["/api/v1/runs"]["get"]["responses"]["200"]["content"]["application/json"];
+    assert_eq!(rows["schema"]["$ref"], "#/components/schemas/RunsPage");
+}
+
+#[tokio::test]
+async fn an_origin_is_removed_only_by_the_admin_api() {
+    let path = "/api/v1/origins/cluster%3D%22acme%22";
+    assert_eq!(code(&Bridge::new(), "DELETE", path).await, 403);
+    let bridge = Bridge::with(|config| config.admin_api = true);
+    let answer = bridge.send("DELETE", path, &[]).await;
+    assert_eq!(answer.status, 503, "without a producer");
 }
