@@ -19,6 +19,7 @@ mod it_acls;
 mod it_agent;
 mod it_alerts;
 mod it_alerts_delivery;
+mod it_api;
 mod it_broker;
 mod it_catalogue;
 mod it_check_kafka;

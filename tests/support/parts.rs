@@ -63,15 +63,41 @@ pub fn compose_config() -> Result<PathBuf, Missing> {
 
 /// A `python3` command that finds `prometheus_client`.
 pub fn python() -> Result<Command, Missing> {
+    python_with(&part("K2P_PYTHON_LIBS", "python", "prometheus_client")?)
+}
+
+fn python_with(libraries: &Path) -> Result<Command, Missing> {
     static FOUND: OnceLock<bool> = OnceLock::new();
     let interpreter = env::var("K2P_PYTHON").unwrap_or_else(|_| "python3".into());
     if !command_works(&FOUND, &interpreter, "--version") {
         return Err(Missing::Part("python3 is missing (apt-get install python3)".into()));
     }
-    let client = part("K2P_PYTHON_LIBS", "python", "prometheus_client")?;
     let mut command = Command::new(interpreter);
-    command.env("PYTHONPATH", client);
+    command.env("PYTHONPATH", libraries);
     Ok(command)
+}
+
+/// A `python3` command that finds `playwright`, and what it needs to know: the browser's path
+/// and that of `axe.min.js`, as `K2P_CHROMIUM` and `K2P_AXE`.
+pub fn browser() -> Result<Command, Missing> {
+    let dir = part("K2P_BROWSER", "browser", "the browser's driver")?;
+    let found = ["chromium", "google-chrome"].iter().find_map(|name| on_path(name));
+    let chromium = found.ok_or_else(|| Missing::Part("chromium is missing (apt-get install chromium)".into()))?;
+    let mut command = python_with(&dir)?;
+    command.env("K2P_CHROMIUM", chromium).env("K2P_AXE", dir.join("axe.min.js"));
+    Ok(command)
+}
+
+/// The `schemathesis` command.
+pub fn schemathesis() -> Result<Command, Missing> {
+    let dir = part("K2P_SCHEMATHESIS", "schemathesis", "schemathesis")?;
+    let mut command = python_with(&dir)?;
+    command.args(["-c", "import sys; from schemathesis.cli import schemathesis; sys.exit(schemathesis())"]);
+    Ok(command)
+}
+
+fn on_path(name: &str) -> Option<PathBuf> {
+    env::split_paths(&env::var_os("PATH")?).map(|dir| dir.join(name)).find(|path| path.is_file())
 }
 
 /// A directory of the developers' workplace that a fresh clone has not

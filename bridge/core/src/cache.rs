@@ -186,9 +186,10 @@ impl PartitionCache {
         }
     }
 
-    /// What a new owner should know, of every origin.
+    /// What a new owner should know, of every origin that was not deleted.
     pub fn catalogue(&self) -> impl Iterator<Item = CatalogueEntry> {
-        self.slots.values().map(|slot| CatalogueEntry {
+        let known = self.slots.values().filter(|slot| self.origins.contains_key(&slot.origin.key));
+        known.map(|slot| CatalogueEntry {
             record_key: slot.origin.record_key.clone(),
             dump_time: slot.origin.dump_time,
             offset: slot.origin.offset,

@@ -182,9 +182,11 @@ impl PartitionCache {
         Applied { offset, origin: key.cloned(), outcome: Outcome::Refused(refusal), incomplete: 0 }
     }
 
-    /// Takes an origin's dump away.
+    /// Takes an origin away: unlike one that fell silent, it is not missed. Its slot stays,
+    /// so that an older dump that comes late does not bring it back.
     pub(crate) fn delete(&mut self, key: &Arc<str>, offset: i64) -> Applied {
         self.hide(key);
+        self.origins.remove(key);
         applied(key, offset, Outcome::Deleted)
     }
 

@@ -9,7 +9,7 @@ use k2p_runtime::http::{BoxBody, Query, json};
 use serde::{Deserialize, Serialize};
 
 use super::list::{self, OriginInfo, seconds};
-use super::paging::{Slice, one_of};
+use super::paging::{Slice, given, one_of};
 use super::{BuildInfo, Exposer, TopicInfo, manage, respond};
 
 /// Origins in one answer of `/api/v1/origins`, unless `limit` says otherwise.
@@ -135,7 +135,7 @@ pub(super) fn origins(exposer: &Exposer, query: &Query) -> Response<BoxBody> {
 fn wanted_origins(query: &Query) -> Result<list::Wanted<'_>, String> {
     Ok(list::Wanted {
         search: query.get("search").unwrap_or_default(),
-        topic: query.get("topic").filter(|t| !t.is_empty()),
+        topic: given(query, "topic"),
         up: one_of(query, "up", &["true", "false"])?.map(|text| text == "true"),
     })
 }
@@ -164,8 +164,7 @@ pub(super) fn partitions(exposer: &Exposer, query: &Query) -> Response<BoxBody> 
         (Ok(slice), Ok(state)) => (slice, state),
         (Err(detail), _) | (_, Err(detail)) => return respond::bad_request(&detail),
     };
-    let named = |name: &str| query.get(name).filter(|text| !text.is_empty());
-    let (topic, owner) = (named("topic"), named("owner"));
+    let (topic, owner) = (given(query, "topic"), given(query, "owner"));
     let complete = exposer.state.live.group().complete;
     let mut all = list::partitions(exposer);
     all.retain(|p| {

@@ -15,7 +15,7 @@ use hyper::{Response, StatusCode};
 use k2p_core::compress::{DecompressError, Encoding, decompress};
 use k2p_core::envelope;
 use k2p_pipelines::event::{EventLimits, ParsedEvents, parse_record};
-use k2p_runtime::http::{BoxBody, BoxError, Query, json, problem, read_body};
+use k2p_runtime::http::{BoxBody, BoxError, Query, json, problem, read_body, text};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
@@ -103,12 +103,12 @@ where
         Ok(plain) => plain,
         Err(response) => return *response,
     };
-    let text = |name: &str| parts.headers.get(name).map(|v| v.to_str().unwrap_or("\u{fffd}").to_owned());
-    let request = match request_id(text(envelope::ID), text("idempotency-key")) {
+    let header = |name: &str| parts.headers.get(name).map(|v| v.to_str().unwrap_or("\u{fffd}").to_owned());
+    let request = match request_id(header(envelope::ID), header("idempotency-key")) {
         Ok(id) => id,
         Err(detail) => return respond::bad_request(&detail),
     };
-    let kind = text("k2p-kind");
+    let kind = header("k2p-kind");
     let mut parsed = ParsedEvents::default();
     parse_record(&plain, None, kind.as_deref(), &sink.limits, &mut parsed);
     let records = records(&plain, &parsed, request.as_ref());
@@ -121,8 +121,18 @@ where
     lines.with_label_values(&["accepted"]).inc_by(parsed.events.len() as u64);
     lines.with_label_values(&["rejected"]).inc_by(parsed.rejections.len() as u64);
     let nothing = parsed.events.is_empty() && !parsed.rejections.is_empty();
-    let status = if nothing { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-    json(status, &said(&parsed))
+    let said = said(&parsed);
+    if nothing { none_accepted(&said) } else { json(StatusCode::OK, &said) }
+}
+
+/// A problem with the answer's members beside its own (RFC 9457, extension members).
+fn none_accepted(said: &Answer) -> Response<BoxBody> {
+    let mut body = serde_json::json!(said);
+    body["type"] = "about:blank".into();
+    body["title"] = "No event".into();
+    body["status"] = 400.into();
+    body["detail"] = "No line is an event; `rejections` says why, line by line.".into();
+    text(StatusCode::BAD_REQUEST, "application/problem+json", body.to_string())
 }
 
 fn said(parsed: &ParsedEvents) -> Answer {

@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::api::not_a_peer;
 use super::gather::{Incomplete, Told, blocking, exposed_here, gather, unreadable};
 use super::joblog::{Cursors, Part, merge, merge_jobs};
+use super::paging::{given, number};
 use super::sd::segment;
 use super::{Exposer, respond};
 
@@ -83,7 +84,7 @@ pub(super) async fn answer(exposer: &Exposer, parts: &Parts, query: &Query, job:
 }
 
 async fn list(exposer: &Exposer, logs: &JobLogs, parts: &Parts, query: &Query) -> Result<Jobs, NoPage> {
-    let (limit, cursor) = (limit(query).map_err(NoPage::Asked)?, query.get("cursor").map(str::to_owned));
+    let (limit, cursor) = (limit(query).map_err(NoPage::Asked)?, given(query, "cursor").map(str::to_owned));
     let here = read_list(logs, cursor.clone(), limit).await;
     if logs.shared {
         return here.map_err(NoPage::Incomplete);
@@ -208,14 +209,14 @@ async fn read_page(logs: &JobLogs, id: String, query: k2p_logs::Query) -> Result
 
 /// What is asked of a log; the error is for the client.
 fn wanted(query: &Query) -> Result<k2p_logs::Query, String> {
-    let since = match query.get("since") {
+    let since = match given(query, "since") {
         None => None,
         Some(text) => {
             let read = parse_time(text);
             Some(read.ok_or("The parameter since must be RFC 3339, or Unix seconds, milliseconds or nanoseconds.")?)
         }
     };
-    let cursor = query.get("cursor").map(str::to_owned);
+    let cursor = given(query, "cursor").map(str::to_owned);
     Ok(k2p_logs::Query { since, level: level(query.get("level"), "level")?, limit: limit(query)?, cursor })
 }
 
@@ -229,8 +230,5 @@ pub(super) fn level(text: Option<&str>, parameter: &str) -> Result<Level, String
 }
 
 fn limit(query: &Query) -> Result<usize, String> {
-    match query.get("limit").map_or(Ok(DEFAULT_LIMIT), str::parse) {
-        Ok(limit) if (1..=MAX_LIMIT).contains(&limit) => Ok(limit),
-        _ => Err(format!("The parameter limit must be a number from 1 to {MAX_LIMIT}.")),
-    }
+    number(query, "limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
 }

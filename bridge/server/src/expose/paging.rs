@@ -19,9 +19,14 @@ impl Slice {
     }
 }
 
+/// A parameter that says something: forms send empty ones.
+pub(super) fn given<'q>(query: &'q Query, name: &str) -> Option<&'q str> {
+    query.get(name).filter(|text| !text.is_empty())
+}
+
 /// A number between two bounds; `default` if it is not given or empty.
 pub(super) fn number(query: &Query, name: &str, default: usize, min: usize, max: usize) -> Result<usize, String> {
-    let Some(text) = query.get(name).filter(|text| !text.is_empty()) else {
+    let Some(text) = given(query, name) else {
         return Ok(default);
     };
     // Digits only: "+1" is no number that anybody means.
@@ -34,7 +39,7 @@ pub(super) fn number(query: &Query, name: &str, default: usize, min: usize, max:
 
 /// One of these names; `None` if it is not given or empty.
 pub(super) fn one_of<'n>(query: &Query, name: &str, names: &[&'n str]) -> Result<Option<&'n str>, String> {
-    let Some(text) = query.get(name).filter(|text| !text.is_empty()) else {
+    let Some(text) = given(query, name) else {
         return Ok(None);
     };
     let found = names.iter().find(|n| **n == text).copied();

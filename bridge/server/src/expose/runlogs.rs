@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::Exposer;
 use super::jobs::{self, NoPage};
+use super::paging::{given, number};
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1000;
@@ -39,15 +40,12 @@ pub(super) struct RunLogs {
 impl Wanted {
     /// Reads the query; the error is for the client.
     pub(super) fn of(query: &Query) -> Result<Wanted, String> {
-        let limit = match query.get("logs_limit").map_or(Ok(DEFAULT_LIMIT), str::parse) {
-            Ok(limit) if limit <= MAX_LIMIT => limit,
-            _ => return Err(format!("The parameter logs_limit must be a number of at most {MAX_LIMIT}.")),
-        };
+        let limit = number(query, "logs_limit", DEFAULT_LIMIT, 0, MAX_LIMIT)?;
         let place = |text: &str| {
             let (number, cursor) = text.split_once('~')?;
             Some((number.parse().ok()?, (!cursor.is_empty()).then(|| cursor.to_owned())))
         };
-        let cursor = match query.get("logs_cursor").filter(|text| !text.is_empty()) {
+        let cursor = match given(query, "logs_cursor") {
             None => None,
             Some(text) => Some(place(text).ok_or("The parameter logs_cursor is none of a run's log events.")?),
         };

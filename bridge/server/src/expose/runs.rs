@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::api::not_a_peer;
 use super::gather::{Incomplete, Told, blocking, gather};
 use super::history::{Found, Here, newest_first};
+use super::paging::{Slice, given};
 use super::runlogs::{self, RunLogs};
 use super::sd::segment;
 use super::{Exposer, respond};
@@ -37,7 +38,7 @@ pub(super) struct Filter {
 impl Filter {
     /// Reads the query; the error is for the client.
     pub(super) fn of(query: &Query) -> Result<Filter, String> {
-        let text = |name: &str| query.get(name).filter(|v| !v.is_empty()).map(str::to_owned);
+        let text = |name: &str| given(query, name).map(str::to_owned);
         let number = |name: &str| match text(name) {
             None => Ok(None),
             Some(text) => match text.parse::<f64>() {
@@ -45,13 +46,7 @@ impl Filter {
                 _ => Err(format!("The parameter {name} must be Unix seconds.")),
             },
         };
-        let count = |name: &str, default: usize, max: usize| match text(name) {
-            None => Ok(default),
-            Some(text) => match text.parse::<usize>() {
-                Ok(n) if n <= max => Ok(n),
-                _ => Err(format!("The parameter {name} must be a number of at most {max}.")),
-            },
-        };
+        let Slice { offset, limit } = Slice::of(query, DEFAULT_LIMIT, MAX_OFFSET, MAX_LIMIT)?;
         let status = text("status").map(|s| s.to_ascii_uppercase());
         Ok(Filter {
             pipeline: text("pipeline"),
@@ -59,8 +54,8 @@ impl Filter {
             owner: text("owner"),
             since: number("since")?,
             until: number("until")?,
-            offset: count("offset", 0, MAX_OFFSET)?,
-            limit: count("limit", DEFAULT_LIMIT, MAX_LIMIT)?,
+            offset,
+            limit,
         })
     }
 

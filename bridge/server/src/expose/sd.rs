@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::api::PeerOrigins;
 use super::list::OriginInfo;
+use super::paging::given;
 use super::{Exposer, respond};
 use crate::live::GroupMap;
 
@@ -55,7 +56,7 @@ pub(super) async fn answer(exposer: &Exposer, parts: &Parts, query: &Query) -> R
     if !group.complete || group.partitions.is_empty() {
         return incomplete("not every partition's marker was read yet");
     }
-    match query.get("by").unwrap_or("partition") {
+    match given(query, "by").unwrap_or("partition") {
         "partition" => json(StatusCode::OK, &by_partition(&group, address)),
         "origin" => match all_origins(exposer, &group, exposer.deadline(parts).left()).await {
             Ok(origins) if origins.is_empty() => incomplete("no origin sent a dump yet"),

@@ -120,15 +120,22 @@ fn required(parameter: Parameter) -> Parameter {
 
 fn number(name: &'static str, about: &'static str, min: usize, max: usize, default: usize) -> Parameter {
     let schema = json!({"type": "integer", "minimum": min, "maximum": max, "default": default});
-    parameter(name, Place::Query, about, schema)
+    parameter(name, Place::Query, about, or_empty(&schema))
 }
 
+/// One of these names, or nothing.
 fn one_of(name: &'static str, about: &'static str, names: &[&str]) -> Parameter {
+    let names = [names, &[""]].concat();
     parameter(name, Place::Query, about, json!({"type": "string", "enum": names}))
 }
 
 fn seconds(name: &'static str, about: &'static str) -> Parameter {
-    parameter(name, Place::Query, about, json!({"type": "number"}))
+    parameter(name, Place::Query, about, or_empty(&json!({"type": "number"})))
+}
+
+/// Forms send what was not filled in as empty parameters.
+fn or_empty(schema: &Value) -> Value {
+    json!({"anyOf": [schema, {"const": ""}]})
 }
 
 fn slice(default: usize, max_offset: usize, max_limit: usize) -> Vec<Parameter> {
@@ -150,8 +157,8 @@ pub(super) fn all() -> Vec<Operation> {
 
 fn scrapes() -> Vec<Operation> {
     let timeout = || {
-        let about = "Seconds that the client will wait.";
-        parameter("X-Prometheus-Scrape-Timeout-Seconds", Place::Header, about, json!({"type": "number"}))
+        let about = "Seconds that the client will wait; what is no number is ignored.";
+        parameter("X-Prometheus-Scrape-Timeout-Seconds", Place::Header, about, json!({"type": "string"}))
     };
     let scrape = |path, summary| operation("get", path, "scrapes", summary, Answer::Text(EXPOSITIONS));
     vec![
@@ -165,7 +172,12 @@ fn scrapes() -> Vec<Operation> {
         scrape("/partitions/{topic}/{partition}/metrics", "One partition, from any bridge")
             .with(vec![
                 path("topic", "A topic that the bridge consumes."),
-                parameter("partition", Place::Path, "Its number.", json!({"type": "integer", "minimum": 0})),
+                parameter(
+                    "partition",
+                    Place::Path,
+                    "Its number.",
+                    json!({"type": "integer", "minimum": 0, "maximum": i32::MAX}),
+                ),
                 timeout(),
             ])
             .or(307, "Its owner, where web.route is redirect.", Answer::Nothing)
@@ -308,7 +320,12 @@ fn administration() -> Vec<Operation> {
         )
         .with(vec![
             required(text("topic", "A topic that the bridge consumes.")),
-            required(one_of("policy", "What it does when it falls behind.", &policies)),
+            required(parameter(
+                "policy",
+                Place::Query,
+                "What it does when it falls behind.",
+                json!({"type": "string", "enum": policies}),
+            )),
         ])
         .fails(&[400, 403, 404]),
         operation(
