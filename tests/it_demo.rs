@@ -54,6 +54,11 @@ impl Demo {
         Demo { process, keys, bridges }
     }
 
+    /// The addresses of both bridges, each ending with `/`.
+    pub(crate) fn bridges(&self) -> &[String] {
+        &self.bridges
+    }
+
     fn type_line(&self, line: &str) {
         let mut keys = OpenOptions::new().write(true).open(&self.keys).unwrap();
         writeln!(keys, "{line}").unwrap();

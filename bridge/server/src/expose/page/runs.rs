@@ -13,7 +13,7 @@ use super::super::sd::segment;
 use super::super::{Exposer, respond};
 use super::format::{count, duration};
 use super::html::{Tone, badge, cell, esc, table};
-use super::sections::{document, empty, section};
+use super::sections::{document, empty, main_section, section};
 
 /// `GET /runs`.
 pub(in crate::expose) async fn runs(exposer: &Exposer, parts: &Parts, query: &Query) -> Response<BoxBody> {
@@ -116,7 +116,7 @@ fn list(page: &RunsPage, filter: &Filter, wall: f64) -> String {
         false => table("Runs, the last seen first", &RUN_COLUMNS, &rows),
     };
     let number = format!("{}{}", count(page.total as u64), if page.at_least { "+" } else { "" });
-    section("runs", "Runs", &number, &(form(filter) + &table + &paging(page, filter)))
+    main_section("runs", "Runs", &number, &(form(filter) + &table + &paging(page, filter)))
 }
 
 fn form(filter: &Filter) -> String {
@@ -182,9 +182,9 @@ fn error(run: &FinishedRun) -> String {
     let Some(error) = &run.last_error else { return String::new() };
     let step = error.step.as_deref().map(|s| format!(" in {}", esc(s))).unwrap_or_default();
     let stack = error.stack.as_deref().map(|s| {
-        // Its lines are what makes a stack readable; each is escaped by itself.
+        // Wider than the screen: to be scrolled, also from the keyboard. Its lines are what makes a stack readable; each is escaped by itself.
         let lines: Vec<_> = s.lines().map(esc).collect();
-        format!("<pre>{}</pre>", lines.join("\n"))
+        format!("<pre tabindex=\"0\" role=\"region\" aria-label=\"Stack\">{}</pre>", lines.join("\n"))
     });
     let body = format!(
         "<p class=\"why\">{}{step}: {}</p>{}\n",
@@ -331,5 +331,5 @@ fn all_pipelines(found: &[PipelineSummary]) -> String {
         true => empty("No pipeline has sent an event yet."),
         false => table("Pipelines: attempts that succeeded, of those that ended", &PIPELINE_COLUMNS, &rows),
     };
-    section("pipelines", "Pipelines", &found.len().to_string(), &body)
+    main_section("pipelines", "Pipelines", &found.len().to_string(), &body)
 }

@@ -300,10 +300,20 @@ fn conflicts(status: &Status<'_>) -> String {
     section("conflicts", "Conflicts between origins", &count(total), &body)
 }
 
+/// A part of a page.
 pub(super) fn section(id: &str, title: &str, number: &str, body: &str) -> String {
+    headed("h2", id, title, number, body)
+}
+
+/// The part that a page is about.
+pub(super) fn main_section(id: &str, title: &str, number: &str, body: &str) -> String {
+    headed("h1", id, title, number, body)
+}
+
+fn headed(heading: &str, id: &str, title: &str, number: &str, body: &str) -> String {
     format!(
-        "<section aria-labelledby=\"{id}\">\n<h2 id=\"{id}\">{title} <span class=\"number\">\
-         {number}</span></h2>\n{body}</section>\n"
+        "<section aria-labelledby=\"{id}\">\n<{heading} id=\"{id}\">{title} <span class=\"number\">\
+         {number}</span></{heading}>\n{body}</section>\n"
     )
 }
 
