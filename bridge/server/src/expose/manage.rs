@@ -78,7 +78,7 @@ async fn run(what: &'static str, hook: &Hook, parts: &Parts) -> Response<BoxBody
 
 /// A form on a foreign page can POST here in the name of whoever reads it. Browsers
 /// say where a request comes from; other clients say nothing and pass.
-fn from_another_site(parts: &Parts) -> bool {
+pub(super) fn from_another_site(parts: &Parts) -> bool {
     let site = parts.headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     !matches!(site, None | Some(b"same-origin" | b"none"))
 }
