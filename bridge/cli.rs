@@ -233,14 +233,17 @@ pub(crate) struct TopicsArgs {
     /// The topic of events (runs, logs, lineage); empty for none.
     #[arg(long, value_name = "NAME", default_value = "k2p.events")]
     pub(crate) events: String,
+    /// The topic of pushes; empty for none.
+    #[arg(long, value_name = "NAME", default_value = "k2p.push")]
+    pub(crate) push: String,
     /// The dead-letter topic; empty for none.
     #[arg(long, value_name = "NAME", default_value = "k2p.deadletter")]
     pub(crate) deadletter: String,
     /// The topic of snapshots and catalogues; empty for none.
     #[arg(long, value_name = "NAME", default_value = "k2p.state")]
     pub(crate) state: String,
-    /// Partitions of the topics of dumps and of events: at least as many as bridges will ever
-    /// share them. That of events can never get more.
+    /// Partitions of the topics of dumps, events and pushes: at least as many as bridges will ever
+    /// share them. Those of events and of pushes can never get more.
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub(crate) partitions: i32,
     /// Replicas of each partition; 0 takes the cluster's default.

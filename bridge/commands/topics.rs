@@ -43,6 +43,7 @@ fn specs(args: &TopicsArgs) -> Vec<TopicSpec> {
     let all = [
         (&args.topic, Purpose::Metrics, args.partitions),
         (&args.events, Purpose::Events, args.partitions),
+        (&args.push, Purpose::Push, args.partitions),
         (&args.deadletter, Purpose::DeadLetter, 1),
         (&args.state, Purpose::State, args.partitions),
     ];

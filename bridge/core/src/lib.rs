@@ -11,6 +11,7 @@ pub mod codec;
 pub mod compress;
 pub mod conflate;
 pub mod decode;
+pub mod dedup;
 pub mod envelope;
 pub mod exposition;
 pub mod labels;

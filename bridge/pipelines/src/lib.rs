@@ -17,12 +17,10 @@
 //! - [`cases`]: templates run over lines, for `kafka2prom check templates`.
 //! - [`runs`]: follows runs; derives facts from their events and from judgements.
 //! - [`state`]: all of it for one partition: records in, views, runs and snapshots out.
-//! - [`dedup`]: which records were applied already.
 //! - [`snapshot`]: how state is written down and read back.
 //!
 //! Every metric is made by a template from a fact; nothing here knows a metric's name.
 pub mod cases;
-pub mod dedup;
 pub mod event;
 pub mod fact;
 pub mod runs;

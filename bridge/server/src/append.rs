@@ -77,6 +77,19 @@ impl Appender {
         Ok(Appender(kafka.producer_config().create_with_context(Context(log.clone()))?))
     }
 
+    /// Whose records are acknowledged, or given up for good, within `patience`: whoever waits
+    /// longer than that knows what became of them, and none is sent later.
+    ///
+    /// # Errors
+    /// As [`Appender::new`].
+    pub(crate) fn within(kafka: &KafkaConfig, log: &Arc<KafkaLog>, patience: Duration) -> Result<Appender, KafkaError> {
+        let mut config = kafka.producer_config();
+        // Two names of one setting.
+        config.remove("delivery.timeout.ms");
+        config.set("message.timeout.ms", patience.as_millis().to_string());
+        Ok(Appender(config.create_with_context(Context(log.clone()))?))
+    }
+
     /// Hands a record to the client and returns at once.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use k2p_logs::{LogMetrics, LogReader, LogStore, ReadConfig, StoreConfig};
 use k2p_pipelines::runs::RunLimits;
 use k2p_pipelines::state::EventConfig;
 use k2p_pipelines::template::TemplateSet;
+use k2p_push::state::PushConfig;
 use k2p_runtime::clock::{mono_ms, unix_ms};
 use k2p_runtime::http::client::{ClientConfig, ClientError, HttpClient};
 use k2p_runtime::http::{BoxFuture, HttpLimits, service};
@@ -23,7 +24,9 @@ use tokio::net::TcpListener;
 use crate::append::Appender;
 use crate::config::{Config, Web};
 use crate::consume::{self, ConsumeError, LogSink, Switches, TopicKind};
-use crate::expose::{BuildInfo, Eraser, EventSink, ExposeConfig, Exposer, Hook, Hooks, JobLogs, State, TopicInfo};
+use crate::expose::{
+    BuildInfo, Eraser, EventSink, ExposeConfig, Exposer, Hook, Hooks, JobLogs, PushSink, State, TopicInfo,
+};
 use crate::live::LivePartitions;
 use crate::metrics::{Clocks, ServerMetrics};
 use crate::templates;
@@ -141,6 +144,7 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
     let in_flight = metrics.scrapes_in_flight.clone();
     let events = event_sink(&config, &log)?;
     let eraser = eraser(&config, &log)?;
+    let pushes = push_sink(&config, &log)?;
     let state = Arc::new(State {
         live: live.clone(),
         registry: setup.registry.clone(),
@@ -157,6 +161,7 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
         },
         events,
         eraser,
+        pushes,
         maskers,
         logs: logs.as_ref().map(|l| JobLogs { reader: l.reader.clone(), shared: l.shared }),
     });
@@ -221,7 +226,7 @@ fn expose_config(config: &Config, advertise: String) -> ExposeConfig {
     }
 }
 
-/// What topics of events need.
+/// What replayed topics need.
 fn replay(config: &Config, templates: Arc<ArcSwap<TemplateSet>>, logs: Option<LogSink>) -> consume::ReplayConfig {
     let (pipelines, default) = (&config.pipelines, EventConfig::default());
     let runs = &pipelines.runs;
@@ -237,11 +242,14 @@ fn replay(config: &Config, templates: Arc<ArcSwap<TemplateSet>>, logs: Option<Lo
             ..default.clone()
         })
     };
+    let pushes =
+        |topic: &consume::Topic| Arc::new(PushConfig { topic: topic.name.clone(), labels: topic.cache.fixed.clone() });
     consume::ReplayConfig {
         state: pipelines.state.clone(),
         pace: pipelines.pace,
         templates,
         events: config.topics.iter().filter(|t| t.kind == TopicKind::Events).map(of).collect(),
+        push: config.topics.iter().filter(|t| t.kind == TopicKind::Push).map(pushes).collect(),
         logs,
     }
 }
@@ -298,6 +306,16 @@ fn eraser(config: &Config, log: &Arc<KafkaLog>) -> Result<Option<Eraser>, Bridge
     Ok(Some(Eraser(Appender::new(&config.kafka, log).map_err(BridgeError::Producer)?)))
 }
 
+fn push_sink(config: &Config, log: &Arc<KafkaLog>) -> Result<Option<PushSink>, BridgeError> {
+    let topics: Vec<Arc<str>> =
+        config.topics.iter().filter(|t| t.kind == TopicKind::Push).map(|t| t.name.clone()).collect();
+    if topics.is_empty() {
+        return Ok(None);
+    }
+    let appender = Appender::within(&config.kafka, log, PushSink::DELIVERY).map_err(BridgeError::Producer)?;
+    Ok(Some(PushSink { appender, topics, ttl: config.push_ttl.clone() }))
+}
+
 fn topic_info(topic: &consume::Topic) -> TopicInfo {
     let limits = &topic.cache.limits;
     let all = [
@@ -310,10 +328,10 @@ fn topic_info(topic: &consume::Topic) -> TopicInfo {
     TopicInfo {
         name: topic.name.to_string(),
         kind: topic.kind.as_str(),
-        // A counter made of events stays until its log is gone.
+        // A counter made of events stays until its log is gone, a group by its own ttl.
         staleness: match topic.kind {
             TopicKind::Metrics => topic.cache.staleness.to_string(),
-            TopicKind::Events => "never".to_owned(),
+            TopicKind::Events | TopicKind::Push => "never".to_owned(),
         },
         limits: all.iter().map(|(name, value)| ((*name).to_owned(), *value as u64)).collect(),
     }

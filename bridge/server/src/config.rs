@@ -10,6 +10,7 @@ use k2p_core::cache::{CacheConfig, Limits, Staleness};
 use k2p_core::codec::Format;
 use k2p_core::labels::Labels;
 use k2p_core::ownership;
+use k2p_push::ttl::TtlRules;
 use k2p_runtime::config::{Section, format_duration, parse_host_port, parse_listen_address};
 use k2p_runtime::kafka::{KafkaConfig, KafkaConfigError, KafkaTimings, Subject};
 
@@ -21,6 +22,7 @@ pub use pipelines::{DEFAULT_STATE, Logs, Pipelines, Runs};
 
 mod masking;
 mod pipelines;
+mod push;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests;
@@ -34,7 +36,7 @@ pub struct Flags {
     pub group: Option<String>,
     /// `--kafka.property NAME=VALUE`
     pub properties: Vec<String>,
-    /// `--kafka.topic NAME[:metrics|events]`; given once, the file's topics do not count.
+    /// `--kafka.topic NAME[:metrics|events|push]`; given once, the file's topics do not count.
     pub topics: Vec<String>,
     /// `--web.listen-address`
     pub listen: Option<String>,
@@ -63,6 +65,8 @@ pub struct Config {
     pub deadletter: Option<Arc<str>>,
     /// What topics of events need.
     pub pipelines: Pipelines,
+    /// After which silence pushed groups go.
+    pub push_ttl: TtlRules,
     /// What is masked before it is written or shown.
     pub masking: Masking,
     /// The HTTP side.
@@ -112,11 +116,22 @@ pub fn read(root: &Section<'_>, flags: &Flags, errors: &mut Vec<String>) -> Opti
     let (ownership, rewind) = ownership(&root.section("ownership"), kafka.as_ref());
     let deadletter = root.section("state").string("deadletter").filter(|t| !t.is_empty()).map(Arc::from);
     let pipelines = pipelines::read(root);
+    let push_ttl = push::ttl(&root.section("push"));
     let web = web(&root.section("web"), flags, errors);
     if errors.len() > before {
         return None;
     }
-    Some(Config { kafka: kafka?, topics, ownership: ownership?, rewind, deadletter, pipelines, masking, web: web? })
+    Some(Config {
+        kafka: kafka?,
+        topics,
+        ownership: ownership?,
+        rewind,
+        deadletter,
+        pipelines,
+        push_ttl,
+        masking,
+        web: web?,
+    })
 }
 
 fn kafka(root: &Section<'_>, flags: &Flags, errors: &mut Vec<String>) -> Option<KafkaConfig> {
@@ -188,14 +203,22 @@ fn file_topics(root: &Section<'_>, masking: &mut Masking, key_named: bool) -> Ve
 }
 
 fn file_topic(section: &Section<'_>) -> Option<Topic> {
-    let kinds = [("metrics", TopicKind::Metrics), ("events", TopicKind::Events)];
+    let kinds = [("metrics", TopicKind::Metrics), ("events", TopicKind::Events), ("push", TopicKind::Push)];
     let kind = section.choice("kind", &kinds).unwrap_or_default();
     match kind {
-        TopicKind::Events => of_dumps_only(section),
-        TopicKind::Metrics if section.has("masking") => {
-            section.error("masking", "this belongs to topics of kind events", "dumps are shown as they are: remove it");
-        }
+        TopicKind::Events | TopicKind::Push => of_dumps_only(section, kind),
         TopicKind::Metrics => {}
+    }
+    match kind {
+        TopicKind::Events => {}
+        _ if section.has("masking") => {
+            section.error(
+                "masking",
+                "this belongs to topics of kind events",
+                "dumps and pushes are shown as they are: remove it",
+            );
+        }
+        _ => {}
     }
     let format = section
         .choice("format", &[("auto", None), ("text", Some(Format::Text)), ("openmetrics", Some(Format::OpenMetrics))]);
@@ -225,11 +248,12 @@ fn file_topic(section: &Section<'_>) -> Option<Topic> {
     Some(Topic { name, policy, cache, kind })
 }
 
-/// Events are never dropped, do not go stale and come in one format.
-fn of_dumps_only(section: &Section<'_>) {
+/// What is replayed is never dropped, does not go stale and says its format itself.
+fn of_dumps_only(section: &Section<'_>, kind: TopicKind) {
+    let remedy = format!("remove it from this topic of kind {}", kind.as_str());
     for key in ["format", "honor_labels", "timestamps", "policy", "staleness", "forget_after", "limits"] {
         if section.has(key) {
-            section.error(key, "this belongs to topics of kind metrics", "remove it from this topic of kind events");
+            section.error(key, "this belongs to topics of kind metrics", &remedy);
         }
     }
 }
@@ -292,8 +316,11 @@ fn flag_topics(flags: &[String], errors: &mut Vec<String>) -> Vec<Topic> {
         let kind = match kind {
             "metrics" => TopicKind::Metrics,
             "events" => TopicKind::Events,
+            "push" => TopicKind::Push,
             _ => {
-                errors.push(format!("--kafka.topic {flag}: no kind {kind:?}; write NAME, NAME:metrics or NAME:events"));
+                errors.push(format!(
+                    "--kafka.topic {flag}: no kind {kind:?}; write NAME, NAME:metrics, NAME:events or NAME:push"
+                ));
                 continue;
             }
         };

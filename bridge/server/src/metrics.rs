@@ -137,6 +137,16 @@ const EVENTS_REDUCED: MetricDef = MetricDef::counter(
     "What events lost on their way into metrics and runs: overflowing series, replaced identifiers, cut texts.",
     TOPIC_REASON,
 );
+const PUSHES: MetricDef = MetricDef::counter(
+    "kafka2prom_pushes_total",
+    "Requests of the Pushgateway's clients to this bridge (push, delete, wipe), by what became of them.",
+    &["result"],
+);
+const PUSHES_APPLIED: MetricDef = MetricDef::counter(
+    "kafka2prom_pushes_applied_total",
+    "Records of pushes applied by this bridge, by kind; those replayed after a handover count again.",
+    &["topic", "kind"],
+);
 const APPENDED_RECORDS: MetricDef = MetricDef::counter(
     "kafka2prom_appended_records_total",
     "Records that this bridge appended to partitions that it judged, by what they say.",
@@ -251,6 +261,8 @@ pub static SERVER_METRICS: &[MetricDef] = &[
     EVENTS_APPLIED,
     EVENTS_REJECTED,
     EVENTS_REDUCED,
+    PUSHES,
+    PUSHES_APPLIED,
     APPENDED_RECORDS,
     SNAPSHOTS,
     SNAPSHOT_TIME,
@@ -333,6 +345,10 @@ pub struct ServerMetrics {
     pub events_rejected: IntCounterVec,
     /// `events_reduced_total`: What events lost on their way into metrics and runs.
     pub events_reduced: IntCounterVec,
+    /// `pushes_total`: Requests of the Pushgateway's clients to this bridge (push, delete, wipe), by what became of them.
+    pub pushes: IntCounterVec,
+    /// `pushes_applied_total`: Records of pushes applied by this bridge, by kind; those replayed after a handover count again.
+    pub pushes_applied: IntCounterVec,
     /// `appended_records_total`: Records that this bridge appended to partitions that it judged, by what they say.
     pub appended_records: IntCounterVec,
     /// `snapshots_total`: Snapshots of replayed partitions: written and read back (ok), or not.
@@ -368,6 +384,8 @@ impl ServerMetrics {
             events_applied: EVENTS_APPLIED.int_counter_vec(registry)?,
             events_rejected: EVENTS_REJECTED.int_counter_vec(registry)?,
             events_reduced: EVENTS_REDUCED.int_counter_vec(registry)?,
+            pushes: PUSHES.int_counter_vec(registry)?,
+            pushes_applied: PUSHES_APPLIED.int_counter_vec(registry)?,
             appended_records: APPENDED_RECORDS.int_counter_vec(registry)?,
             snapshots: SNAPSHOTS.int_counter_vec(registry)?,
         };

@@ -24,6 +24,8 @@ pub enum Purpose {
     Metrics,
     /// Events: every record counts, in order, by the time of its append.
     Events,
+    /// Pushes: the same, and groups may be pushed once and wanted for ever.
+    Push,
     /// What was refused, to be looked at.
     DeadLetter,
     /// Snapshots and catalogues: compacted.
@@ -44,6 +46,10 @@ pub struct TopicSpec {
 }
 
 impl TopicSpec {
+    fn is_replayed(&self) -> bool {
+        matches!(self.purpose, Purpose::Events | Purpose::Push)
+    }
+
     /// The settings it is created with.
     fn settings(&self) -> Vec<(&'static str, String)> {
         let mut settings = match self.purpose {
@@ -52,7 +58,7 @@ impl TopicSpec {
                 vec![("cleanup.policy", "delete".to_owned()), ("retention.ms", (60 * MINUTE_MS).to_string())]
             }
             // Far above the interval of snapshots: what is gone before one stands for it is lost.
-            Purpose::Events => vec![
+            Purpose::Events | Purpose::Push => vec![
                 ("cleanup.policy", "delete".to_owned()),
                 ("retention.ms", (7 * DAY_MS).to_string()),
                 ("message.timestamp.type", "LogAppendTime".to_owned()),
@@ -93,12 +99,12 @@ impl TopicSpec {
             ));
         }
         let stamps = found.get("message.timestamp.type").map_or("", String::as_str);
-        if self.purpose == Purpose::Events && stamps != "LogAppendTime" {
+        if self.is_replayed() && stamps != "LogAppendTime" {
             faults.push(format!(
                 "{name}: message.timestamp.type is {stamps:?}; set it to LogAppendTime, or producers' clocks would decide what is counted"
             ));
         }
-        if self.purpose == Purpose::Events && (0..DAY_MS).contains(&retention) {
+        if self.is_replayed() && (0..DAY_MS).contains(&retention) {
             faults.push(format!(
                 "{name}: retention.ms is {retention}; keep at least a day, far above the interval of snapshots"
             ));
@@ -277,7 +283,7 @@ mod tests {
 
     #[test]
     fn what_we_create_passes_our_own_check() {
-        for purpose in [Purpose::Metrics, Purpose::Events, Purpose::DeadLetter, Purpose::State] {
+        for purpose in [Purpose::Metrics, Purpose::Events, Purpose::Push, Purpose::DeadLetter, Purpose::State] {
             let spec = spec(purpose, 3);
             let as_created = spec.settings().into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
             assert_eq!(spec.faults(&as_created), Vec::<String>::new(), "{purpose:?}");

@@ -1,9 +1,9 @@
 //! What a topic's configuration says about its replayed state.
 use std::sync::Arc;
 
+use k2p_core::dedup::DedupWindow;
 use k2p_core::labels::Labels;
 
-use crate::dedup::DedupWindow;
 use crate::event::EventLimits;
 use crate::runs::RunLimits;
 

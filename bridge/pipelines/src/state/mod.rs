@@ -17,11 +17,11 @@ mod subjects;
 use std::sync::Arc;
 
 use k2p_core::compress::decompress;
+use k2p_core::dedup::Dedup;
 use k2p_core::envelope::{self, RawRecord};
 use k2p_core::model::UnixMs;
 use k2p_core::reason::Refusal;
 
-use crate::dedup::Dedup;
 use crate::runs::{Place, RunsView, Tracker};
 use crate::series::{Series, SeriesLimits};
 use crate::template::TemplateSet;

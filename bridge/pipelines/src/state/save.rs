@@ -8,10 +8,10 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use k2p_core::dedup::Dedup;
 use k2p_core::model::UnixMs;
 
 use super::{EventConfig, EventState, Library, series_limits};
-use crate::dedup::Dedup;
 use crate::runs::{Loaded, Tracker};
 use crate::series::Series;
 use crate::snapshot::{Reader, SnapshotError, Writer};
@@ -76,7 +76,8 @@ impl EventState {
         state.recorded = meta.recorded;
         state.counted = meta.counted;
         state.subjects.load(parse(&reader, b"SUBJ")?);
-        state.dedup = Dedup::restore(state.config.dedup, reader.get(b"DEDU")?)?;
+        state.dedup = Dedup::restore(state.config.dedup, reader.get(b"DEDU")?)
+            .map_err(|error| SnapshotError::corrupt("DEDU", &error))?;
         state.tracker = Tracker::restore(state.config.runs.clone(), loaded);
         state.series = series.map_err(|error| SnapshotError::corrupt("SERI", &error))?;
         Ok(state)

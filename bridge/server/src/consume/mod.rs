@@ -25,6 +25,7 @@ use k2p_core::cache::CacheConfig;
 use k2p_core::ownership::{Identity, Machine, Tp};
 use k2p_pipelines::state::EventConfig;
 use k2p_pipelines::template::TemplateSet;
+use k2p_push::state::PushConfig;
 use k2p_runtime::kafka::{KafkaConfig, KafkaLog};
 use k2p_runtime::shutdown::Shutdown;
 use rdkafka::consumer::Consumer;
@@ -73,6 +74,8 @@ pub enum TopicKind {
     Metrics,
     /// Events: replayed.
     Events,
+    /// Pushes of the Pushgateway's clients: replayed.
+    Push,
 }
 
 impl TopicKind {
@@ -81,6 +84,7 @@ impl TopicKind {
         match self {
             TopicKind::Metrics => "metrics",
             TopicKind::Events => "events",
+            TopicKind::Push => "push",
         }
     }
 }
@@ -117,6 +121,8 @@ pub struct ReplayConfig {
     pub templates: Arc<ArcSwap<TemplateSet>>,
     /// Of each topic of events.
     pub events: Vec<Arc<EventConfig>>,
+    /// Of each topic of pushes.
+    pub push: Vec<Arc<PushConfig>>,
     /// The log store; `None`: no logs are kept.
     pub logs: Option<LogSink>,
 }

@@ -182,12 +182,12 @@ fn plain(headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, Box<Response<BoxBo
 
 /// The client's name of its request, and its place among the client's requests.
 #[derive(Debug, PartialEq, Eq)]
-struct RequestId {
+pub(super) struct RequestId {
     name: String,
     sequence: u64,
 }
 
-fn request_id(id: Option<String>, key: Option<String>) -> Result<Option<RequestId>, String> {
+pub(super) fn request_id(id: Option<String>, key: Option<String>) -> Result<Option<RequestId>, String> {
     if let Some(id) = id {
         let read = id.rsplit_once(';').and_then(|(name, n)| Some((name, n.trim().parse().ok()?)));
         let Some((name, sequence)) = read.filter(|(name, _)| !name.is_empty() && !name.contains('\u{fffd}')) else {
@@ -231,7 +231,7 @@ fn records(plain: &[u8], parsed: &ParsedEvents, request: Option<&RequestId>) -> 
 
 /// The records of one request must differ, also where two keys share a partition; and the
 /// same request makes the same ones.
-fn record_id(request: &RequestId, key: &str, number: u64) -> String {
+pub(super) fn record_id(request: &RequestId, key: &str, number: u64) -> String {
     let half = |seed: u8| {
         let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
         for part in [&[seed][..], request.name.as_bytes(), key.as_bytes(), &number.to_be_bytes()[..]] {

@@ -9,10 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use super::Exposer;
 
+/// The kind of topics whose runs and logs are gathered.
+pub(super) const EVENTS: &str = "events";
+
 /// Why no answer is whole, for the client.
 pub(super) type Incomplete = String;
 
-/// What a bridge tells another of the partitions of events that it exposes: of these, and
+/// What a bridge tells another of the replayed partitions that it exposes: of these, and
 /// only these, it is whole.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Told<T> {
@@ -22,20 +25,21 @@ pub(super) struct Told<T> {
 }
 
 /// This bridge's part and every owner's, each with its bridge's address; its own first. An
-/// error says what is missing.
+/// error says what is missing. `kind`: of which topics, as configured.
 pub(super) async fn gather<T: DeserializeOwned>(
     exposer: &Exposer,
     parts: &Parts,
     path: &str,
     here: Told<T>,
+    kind: &str,
 ) -> Result<Vec<(String, T)>, Incomplete> {
     let own = exposer.config.advertise_address.as_str();
     let group = exposer.state.live.group();
-    let events: BTreeSet<&str> =
-        exposer.config.topics.iter().filter(|t| t.is_replayed()).map(|t| t.name.as_str()).collect();
+    let topics: BTreeSet<&str> =
+        exposer.config.topics.iter().filter(|t| t.kind == kind).map(|t| t.name.as_str()).collect();
     let wanted: Vec<(&str, i32)> =
-        group.partitions.keys().map(|(t, p)| (&**t, *p)).filter(|(t, _)| events.contains(t)).collect();
-    if !events.is_empty() && !group.complete {
+        group.partitions.keys().map(|(t, p)| (&**t, *p)).filter(|(t, _)| topics.contains(t)).collect();
+    if !topics.is_empty() && !group.complete {
         return Err("the group's map is incomplete".to_owned());
     }
     let missing = |seen: &BTreeSet<(String, i32)>| {

@@ -13,7 +13,7 @@ use k2p_runtime::http::{BoxBody, Query, json, text};
 use serde::Serialize;
 
 use super::api::not_a_peer;
-use super::gather::{Incomplete, Told, blocking, exposed_here, gather, unreadable};
+use super::gather::{EVENTS, Incomplete, Told, blocking, exposed_here, gather, unreadable};
 use super::joblog::{Cursors, Part, merge, merge_jobs};
 use super::paging::{given, number};
 use super::sd::segment;
@@ -148,7 +148,7 @@ async fn everywhere<T: serde::de::DeserializeOwned>(
     here: Result<T, Incomplete>,
 ) -> Result<Vec<(String, T)>, NoPage> {
     let here = Told { exposed: exposed_here(exposer), told: here };
-    gather(exposer, parts, path, here).await.map_err(NoPage::Incomplete)
+    gather(exposer, parts, path, here, EVENTS).await.map_err(NoPage::Incomplete)
 }
 
 /// `GET /internal/v1/jobs`, `/internal/v1/job/logs`, `/internal/v1/job/points`: what this

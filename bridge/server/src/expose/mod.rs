@@ -23,6 +23,7 @@ mod page;
 mod paging;
 mod partition;
 mod peers;
+mod push;
 mod render;
 mod respond;
 mod route;
@@ -30,6 +31,7 @@ mod runlogs;
 mod runs;
 mod scrape;
 mod sd;
+mod shown;
 
 #[cfg(test)]
 mod tests;
@@ -42,7 +44,7 @@ use bytes::Bytes;
 use hyper::body::Body;
 use hyper::header::{ALLOW, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use k2p_core::merge::Conflicts;
 use k2p_core::model::UnixMs;
 use k2p_logs::mask::Maskers;
@@ -58,10 +60,14 @@ use deadline::Deadline;
 pub use events::EventSink;
 pub use jobs::JobLogs;
 use peers::Peers;
+pub use push::PushSink;
 use route::{Route, RouteError};
 
 /// Requests with events that are read and produced at the same time: each holds a body.
 const MAX_POSTS: usize = 16;
+
+/// The methods of the Pushgateway's clients.
+const PUSHES: [Method; 3] = [Method::PUT, Method::POST, Method::DELETE];
 
 /// How a request for a partition that is elsewhere reaches it (`web.route`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -78,7 +84,7 @@ pub enum RouteMode {
 pub struct TopicInfo {
     /// The topic.
     pub name: String,
-    /// `metrics` or `events`.
+    /// `metrics`, `events` or `push`.
     pub kind: &'static str,
     /// After which silence an origin is removed, as configured (`auto`, `90s`).
     pub staleness: String,
@@ -199,6 +205,8 @@ pub struct State {
     pub events: Option<EventSink>,
     /// Removes origins; `None`: the admin API is off.
     pub eraser: Option<Eraser>,
+    /// Where pushes go; `None`: no topic of pushes is consumed.
+    pub pushes: Option<PushSink>,
 }
 
 /// Answers requests. Cheap to share: everything in it is.
@@ -210,6 +218,8 @@ pub struct Exposer {
     rendering: Arc<Semaphore>,
     /// Posts whose body is held.
     posts: Semaphore,
+    /// Pushes whose body is held.
+    pushes: Semaphore,
     /// What the origins disagreed on, as of the last whole scrape.
     conflicts: ArcSwap<Conflicts>,
 }
@@ -224,6 +234,9 @@ impl Exposer {
             metrics.scrapes_aborted.with_label_values(&[route]);
             metrics.scrapes.with_label_values(&[route, "200"]);
         }
+        for result in push::RESULTS {
+            metrics.pushes.with_label_values(&[result]);
+        }
         for result in peers::RESULTS {
             metrics.peer_requests.with_label_values(&[result]);
         }
@@ -237,6 +250,7 @@ impl Exposer {
             scrapes: Arc::new(Semaphore::new(config.max_scrapes)),
             rendering: Arc::new(Semaphore::new(config.max_rendering)),
             posts: Semaphore::new(MAX_POSTS),
+            pushes: Semaphore::new(push::AT_ONCE),
             conflicts: ArcSwap::default(),
             peers,
             config,
@@ -244,27 +258,36 @@ impl Exposer {
         })
     }
 
-    /// Answers one request; its body is read only where events are posted.
+    /// Answers one request; its body is read only where events are posted or groups pushed.
     pub async fn handle<B>(self: Arc<Self>, request: Request<B>) -> Response<BoxBody>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<BoxError>,
     {
         let (parts, body) = request.into_parts();
-        let head = parts.method == hyper::Method::HEAD;
-        let posted = Route::find(parts.uri.path()) == Ok(Route::PostEvents) && parts.method == hyper::Method::POST;
+        let head = parts.method == Method::HEAD;
         let mut response = if changes(&parts) && from_another_site(&parts) {
             respond::forbidden("A page of another site may change nothing here.")
-        } else if posted {
-            events::answer(&self, &parts, body).await
         } else {
-            self.answer(&parts).await
+            self.routed(&parts, body).await
         };
         security_headers(response.headers_mut());
         if head {
             *response.body_mut() = k2p_runtime::http::empty();
         }
         response
+    }
+
+    async fn routed<B>(self: &Arc<Self>, parts: &Parts, body: B) -> Response<BoxBody>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
+        match Route::find(parts.uri.path()) {
+            Ok(Route::PostEvents) if parts.method == Method::POST => events::answer(self, parts, body).await,
+            Ok(Route::Push(path)) if PUSHES.contains(&parts.method) => push::answer(self, parts, &path, body).await,
+            _ => self.answer(parts).await,
+        }
     }
 
     async fn answer(self: &Arc<Self>, parts: &Parts) -> Response<BoxBody> {
@@ -318,7 +341,10 @@ impl Exposer {
             Route::PipelinesPage => page::runs::pipelines(self, parts).await,
             Route::Jobs(job) => jobs::answer(self, parts, &query, job).await,
             Route::InternalJobs(what) => jobs::internal(self, parts, &query, what).await,
-            Route::PostEvents => not_allowed(&Route::PostEvents),
+            // Those with a body never come here.
+            Route::PostEvents | Route::Push(_) => not_allowed(&route),
+            Route::InternalShown => shown::internal(self, parts, &query).await,
+            Route::AdminWipe => push::wipe(self, parts).await,
             Route::Page => page::answer(self, &query),
             Route::Style => page::style(),
             Route::Script => page::script(),

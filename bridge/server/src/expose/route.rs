@@ -51,6 +51,12 @@ pub(crate) enum Route {
     PostEvents,
     /// Removes an origin, by its key as it was written.
     ForgetOrigin(String),
+    /// A group of the Pushgateway's API: what follows `/metrics/`, percent-decoded.
+    Push(String),
+    /// Whether this bridge shows a record, for its peers.
+    InternalShown,
+    /// Removes every pushed group.
+    AdminWipe,
     /// Switches a topic's policy.
     AdminPolicy,
     /// The description of all this.
@@ -93,6 +99,11 @@ impl Route {
         match segments.as_slice() {
             ["origins", key, "metrics"] if !key.is_empty() => Ok(Route::Origin(decode(key)?)),
             ["api", "v1", "origins", key] if !key.is_empty() => Ok(Route::ForgetOrigin(decode(key)?)),
+            // Decoded before it is taken apart: an encoded slash separates, as there.
+            ["metrics", "job" | "job@base64" | "job%40base64", _, ..] => {
+                let path = path.strip_prefix("/metrics/").unwrap_or_default();
+                Ok(Route::Push(decode(path)?))
+            }
             ["api", "v1", "runs", id] if !id.is_empty() => Ok(Route::Run(decode(id)?)),
             ["api", "v1", "jobs", id, "logs"] if !id.is_empty() => Ok(Route::Jobs(Job::Logs(decode(id)?))),
             ["api", "v1", "jobs", id, "metrics"] if !id.is_empty() => Ok(Route::Jobs(Job::Metrics(decode(id)?))),
@@ -107,8 +118,9 @@ impl Route {
     /// The methods that it answers, as in the header `Allow`.
     pub(crate) fn allow(&self) -> &'static str {
         match self {
-            Route::AdminPolicy => "PUT",
+            Route::AdminPolicy | Route::AdminWipe => "PUT",
             Route::ForgetOrigin(_) => "DELETE",
+            Route::Push(_) => "PUT, POST, DELETE",
             Route::PostEvents => "POST",
             Route::Reload | Route::Drain => MANAGE,
             _ => READ,
@@ -158,6 +170,8 @@ impl Route {
         "/pipelines",
         "/api/v1/jobs",
         "/api/v1/events",
+        "/internal/v1/shown",
+        "/api/v1/admin/wipe",
         "/api/v1/admin/policy",
         "/api/v1/openapi.json",
         "/-/healthy",
@@ -196,6 +210,8 @@ fn fixed(path: &str) -> Option<Route> {
         "/pipelines" => Route::PipelinesPage,
         "/api/v1/jobs" => Route::Jobs(Job::All),
         "/api/v1/events" => Route::PostEvents,
+        "/internal/v1/shown" => Route::InternalShown,
+        "/api/v1/admin/wipe" => Route::AdminWipe,
         "/api/v1/admin/policy" => Route::AdminPolicy,
         "/api/v1/openapi.json" => Route::OpenApi,
         "/-/healthy" => Route::Healthy,
@@ -244,6 +260,20 @@ mod tests {
         assert_eq!(Route::find("/origins/a%3D%22b%2Fc%22/metrics"), origin("a=\"b/c\""));
         assert_eq!(Route::find("/origins/x/metrics"), origin("x"));
         assert_eq!(Route::find("/partitions/k2p.metrics/3/metrics"), partition("k2p.metrics", 3));
+    }
+
+    #[test]
+    fn pushes_are_paths_of_any_length() {
+        let push = |path: &str| Ok(Route::Push(path.to_owned()));
+        assert_eq!(Route::find("/metrics/job/a"), push("job/a"));
+        assert_eq!(Route::find("/metrics/job/"), push("job/"), "refused there, with the reason");
+        assert_eq!(Route::find("/metrics/job/a%20b/x%2Fy/"), push("job/a b/x/y/"));
+        assert_eq!(Route::find("/metrics/job@base64/YQ/x/y"), push("job@base64/YQ/x/y"));
+        assert_eq!(Route::find("/metrics/job%40base64/YQ"), push("job@base64/YQ"));
+        assert!(malformed("/metrics/job/%ff"));
+        assert_eq!(Route::find("/metrics/job"), Err(RouteError::NotFound));
+        assert_eq!(Route::find("/metrics/instance/a"), Err(RouteError::NotFound));
+        assert!(Route::Push(String::new()).allows("DELETE") && !Route::Push(String::new()).allows("GET"));
     }
 
     #[test]

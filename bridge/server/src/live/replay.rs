@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use k2p_core::model::UnixMs;
 use k2p_pipelines::runs::RunsView;
+use k2p_push::GroupsView;
 
 /// Why a replayed partition stands still: the bounded `reason` of
 /// `kafka2prom_replay_blocked`.
@@ -64,6 +65,7 @@ pub struct ReplayStatus {
     replayed: AtomicBool,
     blocked: ArcSwapOption<Blocked>,
     runs: ArcSwapOption<RunsView>,
+    groups: ArcSwapOption<GroupsView>,
     snapshot: ArcSwap<String>,
     /// The source offset of the newest snapshot that was read back; -1: none.
     snapshot_offset: AtomicI64,
@@ -104,6 +106,16 @@ impl ReplayStatus {
     /// The runs as of the last view; `None` where there are none to be had.
     pub fn runs(&self) -> Option<Arc<RunsView>> {
         self.runs.load_full()
+    }
+
+    /// Publishes the pushed groups, after the view that belongs to them.
+    pub fn set_groups(&self, groups: Arc<GroupsView>) {
+        self.groups.store(Some(groups));
+    }
+
+    /// The pushed groups as of the last view; `None` where there are none to be had.
+    pub fn groups(&self) -> Option<Arc<GroupsView>> {
+        self.groups.load_full()
     }
 
     /// A snapshot is whole and was read back (or was begun with).

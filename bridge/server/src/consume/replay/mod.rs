@@ -1,6 +1,6 @@
 //! Replayed partitions: their state is a pure function of the log's prefix (design §3).
 //!
-//! [`Replayed`] is the seam: *what* is replayed (events now) stands behind it; *how* a
+//! [`Replayed`] is the seam: *what* is replayed (events, pushes) stands behind it; *how* a
 //! partition is begun, replayed, snapshotted and handed over is here and knows nothing
 //! of it.
 //!
@@ -9,12 +9,14 @@
 //! - [`statelog`]: the state topic, followed and indexed.
 //! - [`begin`]: a worker's way from the assignment to its first record.
 //! - [`events`]: what is replayed of a topic of events.
+//! - [`push`]: what is replayed of a topic of pushes.
 //! - [`worker`]: records in, views out, judgements appended.
 //! - [`snapshots`]: writing, reading back, naming, clearing away.
 pub(crate) mod begin;
 pub(crate) mod events;
 pub(crate) mod logs;
 pub(crate) mod plan;
+pub(crate) mod push;
 pub(crate) mod snapshots;
 pub(crate) mod statelog;
 pub(crate) mod worker;
@@ -135,7 +137,7 @@ pub(in crate::consume) fn start(
     shutdown: &Shutdown,
 ) -> Result<Replays, KafkaError> {
     let wanted = &config.replay;
-    if wanted.events.is_empty() {
+    if wanted.events.is_empty() && wanted.push.is_empty() {
         return Ok(Replays { kinds: BTreeMap::new(), shared: None, writer: None });
     }
     let appender = Arc::new(Appender::new(&config.kafka, log)?);
@@ -151,6 +153,10 @@ pub(in crate::consume) fn start(
             metrics: metrics.clone(),
             logs: wanted.logs.clone(),
         };
+        kinds.insert(topic.topic.clone(), Arc::new(kind));
+    }
+    for topic in &wanted.push {
+        let kind = push::Pushes { config: topic.clone(), metrics: metrics.clone() };
         kinds.insert(topic.topic.clone(), Arc::new(kind));
     }
     let shared = ReplayShared {

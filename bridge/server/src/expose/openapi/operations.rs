@@ -106,7 +106,7 @@ fn parameter(name: &'static str, place: Place, about: &'static str, schema: Valu
     Parameter { name, place, required, about, schema }
 }
 
-fn path(name: &'static str, about: &'static str) -> Parameter {
+fn path_parameter(name: &'static str, about: &'static str) -> Parameter {
     parameter(name, Place::Path, about, json!({"type": "string", "minLength": 1}))
 }
 
@@ -152,7 +152,7 @@ const LEVELS: &[&str] = &["trace", "debug", "info", "warn", "error", "fatal"];
 
 /// Every operation.
 pub(super) fn all() -> Vec<Operation> {
-    [scrapes(), bridge(), pipelines(), jobs(), administration()].into_iter().flatten().collect()
+    [scrapes(), bridge(), pushes(), pipelines(), jobs(), administration()].into_iter().flatten().collect()
 }
 
 fn scrapes() -> Vec<Operation> {
@@ -167,11 +167,11 @@ fn scrapes() -> Vec<Operation> {
             .fails(&[400, 503]),
         scrape("/metrics/self", "The bridge's own metrics").with(vec![timeout()]).fails(&[400, 503]),
         scrape("/origins/{key}/metrics", "One origin, from any bridge")
-            .with(vec![path("key", "The origin's key in canonical form."), timeout()])
+            .with(vec![path_parameter("key", "The origin's key in canonical form."), timeout()])
             .fails(&[400, 404, 410, 503]),
         scrape("/partitions/{topic}/{partition}/metrics", "One partition, from any bridge")
             .with(vec![
-                path("topic", "A topic that the bridge consumes."),
+                path_parameter("topic", "A topic that the bridge consumes."),
                 parameter(
                     "partition",
                     Place::Path,
@@ -233,6 +233,41 @@ fn json_object() -> Schema {
     schemars::json_schema!({"type": "object"})
 }
 
+/// As the Pushgateway's clients know it: refusals are plain text.
+fn pushes() -> Vec<Operation> {
+    let plain = |code, about| (code, about, Answer::Text(PLAIN));
+    let pushed = |method, path, summary| {
+        let id = "INCARNATION;SEQUENCE: a repetition counts once.";
+        let mut push = operation(method, path, "pushes", summary, Answer::Nothing)
+            .with(vec![
+                path_parameter("job", "The group's job."),
+                text("ttl", "When the group goes if it is not pushed before, e.g. 1d."),
+                text("topic", "Which topic of pushes, where there are several."),
+                parameter("k2p-id", Place::Header, id, json!({"type": "string"})),
+            ])
+            .fails(&[404]);
+        push.answers.extend([
+            plain(400, "Not a push, and why."),
+            plain(408, "The body did not come in time."),
+            plain(413, "The body is too large."),
+            plain(415, "A content encoding that is not known."),
+            plain(429, "Too many pushes of this client."),
+            plain(503, "Not known to be in Kafka: send it again."),
+        ]);
+        push
+    };
+    let job = "/metrics/job/{job}";
+    let body = "Text format, OpenMetrics or delimited protobuf; plain, gzip, zstd or snappy.";
+    let types: &[&str] = &["text/plain", "application/openmetrics-text", "application/vnd.google.protobuf"];
+    let mut delete = pushed("delete", job, "Removes a group");
+    delete.answers[0] = (202, "Removed.", Answer::Nothing);
+    vec![
+        pushed("put", job, "Replaces a group; labels follow the job: /label/value").takes(body, types),
+        pushed("post", job, "Replaces the families of the same name in a group").takes(body, types),
+        delete,
+    ]
+}
+
 fn pipelines() -> Vec<Operation> {
     let get = |path, summary, answer| operation("get", path, "pipelines", summary, answer);
     vec![
@@ -248,7 +283,7 @@ fn pipelines() -> Vec<Operation> {
             .fails(&[400, 503]),
         get("/api/v1/runs/{id}", "The runs of that id, with their log events", of::<runs::RunsOfId>())
             .with(vec![
-                path("id", "The run's id."),
+                path_parameter("id", "The run's id."),
                 text("pipeline", "Of this pipeline."),
                 number("logs_limit", "At most so many log events.", 0, 1000, 100),
                 one_of("logs_level", "Not below.", LEVELS),
@@ -284,7 +319,7 @@ fn jobs() -> Vec<Operation> {
     let get = |path, summary, answer| operation("get", path, "jobs", summary, answer);
     let cursor = || text("cursor", "Where an earlier answer ended.");
     let limit = || number("limit", "At most so many.", 1, k2p_logs::MAX_LIMIT, 1000);
-    let id = || path("id", "The job's id.");
+    let id = || path_parameter("id", "The job's id.");
     vec![
         get("/api/v1/jobs", "Jobs that have logs", of::<k2p_logs::Jobs>())
             .with(vec![limit(), cursor()])
@@ -335,9 +370,13 @@ fn administration() -> Vec<Operation> {
             "Removes an origin",
             of::<admin::Forgotten<'static>>(),
         )
-        .with(vec![path("key", "The origin's key in canonical form.")])
+        .with(vec![path_parameter("key", "The origin's key in canonical form.")])
         .fails(&[400, 403, 404, 503]),
     ];
+    let mut wipe =
+        operation("put", "/api/v1/admin/wipe", "administration", "Removes every pushed group", Answer::Nothing);
+    wipe.answers = vec![(202, "Removed.", Answer::Nothing)];
+    all.push(wipe.fails(&[400, 403, 404, 503]));
     all.extend(both("/-/reload", "Reads the configuration again", &[400, 403, 500]));
     all.extend(both("/-/drain", "Hands every partition over (admin API)", &[400, 403, 500]));
     all

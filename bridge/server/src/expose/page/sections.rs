@@ -1,9 +1,9 @@
 //! The sections of the page.
 use std::fmt::Write;
 
+use super::super::Exposer;
 use super::super::list::{Here, OriginInfo, PartitionInfo};
 use super::super::sd::{origin_path, segment};
-use super::super::{Exposer, TopicInfo};
 use super::Status;
 use super::format::{bytes, count, duration};
 use super::html::{Tone, badge, cell, esc, table};
@@ -44,7 +44,7 @@ pub(super) fn document(exposer: &Exposer, title: &str, main: &str) -> String {
 
 /// Links to what only topics of events fill.
 fn pipelines(exposer: &Exposer) -> &'static str {
-    match exposer.config.topics.iter().any(TopicInfo::is_replayed) {
+    match exposer.config.topics.iter().any(|t| t.kind == "events") {
         true => "<a href=\"/pipelines\">Pipelines</a><a href=\"/runs\">Runs</a>",
         false => "",
     }

@@ -70,6 +70,7 @@ impl Bridge {
             started: WALL - 90_000,
             events: None,
             eraser: None,
+            pushes: None,
             logs,
             maskers: Arc::new(Maskers::new(&Default::default(), &Default::default(), None).unwrap()),
             build: BuildInfo { version: "1.2.3".to_owned(), revision: "abc".to_owned() },

@@ -1,17 +1,26 @@
 //! Records that were applied already: a window over `k2p-id` (design §2).
 //!
-//! An id is a producer's incarnation and a sequence, or what a client of
-//! `POST /api/v1/events` chose. The window holds the last `records` ids that are not
+//! For replayed state. An id is a producer's incarnation and a sequence, or what a client of
+//! `POST /api/v1/events` or of a push chose. The window holds the last `records` ids that are not
 //! older than `age_ms` of append time; it is part of the snapshot, so that a repeat
 //! across a failover is still one. Beyond it a repeat counts again.
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use crate::envelope::ProducerId;
+use crate::model::UnixMs;
 use foldhash::fast::RandomState;
-use k2p_core::envelope::ProducerId;
-use k2p_core::model::UnixMs;
 
-use crate::snapshot::SnapshotError;
+/// Why bytes are no window.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DedupError {
+    /// They end too early, or an entry names no incarnation.
+    #[error("an entry ends too early or names no incarnation")]
+    Short,
+    /// An incarnation is no text.
+    #[error("an incarnation is not UTF-8")]
+    Utf8,
+}
 
 /// How much is remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +111,7 @@ impl Dedup {
 
     /// The window's bytes for a snapshot: the incarnations by first appearance, then one
     /// entry of 20 bytes for each id.
-    pub(crate) fn save(&self) -> Vec<u8> {
+    pub fn save(&self) -> Vec<u8> {
         let mut numbers: HashMap<&str, u32, RandomState> = HashMap::default();
         let mut texts: Vec<&str> = Vec::new();
         for entry in &self.order {
@@ -128,20 +137,23 @@ impl Dedup {
     }
 
     /// The window that was saved; a window that became smaller forgets the oldest.
-    pub(crate) fn restore(window: DedupWindow, bytes: &[u8]) -> Result<Dedup, SnapshotError> {
+    ///
+    /// # Errors
+    /// [`DedupError`]: the bytes are none that [`Dedup::save`] wrote.
+    pub fn restore(window: DedupWindow, bytes: &[u8]) -> Result<Dedup, DedupError> {
         let mut dedup = Dedup::new(window);
         let mut rest = bytes;
         let mut texts = Vec::new();
         for _ in 0..number(&mut rest).map(u32::from_le_bytes)? {
             let length = number(&mut rest).map(u32::from_le_bytes)? as usize;
-            let (text, after) = rest.split_at_checked(length).ok_or_else(short)?;
-            let text = std::str::from_utf8(text).map_err(|e| SnapshotError::corrupt("dedup", &e))?;
+            let (text, after) = rest.split_at_checked(length).ok_or(DedupError::Short)?;
+            let text = std::str::from_utf8(text).map_err(|_| DedupError::Utf8)?;
             texts.push(Arc::<str>::from(text));
             rest = after;
         }
         for _ in 0..number(&mut rest).map(u32::from_le_bytes)? {
             let at = number(&mut rest).map(u32::from_le_bytes)? as usize;
-            let incarnation = texts.get(at).ok_or_else(short)?.clone();
+            let incarnation = texts.get(at).ok_or(DedupError::Short)?.clone();
             let sequence = number(&mut rest).map(u64::from_le_bytes)?;
             let time = number(&mut rest).map(i64::from_le_bytes)?;
             dedup.ids.entry(incarnation.clone()).or_default().insert(sequence);
@@ -154,14 +166,10 @@ impl Dedup {
     }
 }
 
-fn number<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], SnapshotError> {
-    let (bytes, after) = rest.split_first_chunk::<N>().ok_or_else(short)?;
+fn number<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], DedupError> {
+    let (bytes, after) = rest.split_first_chunk::<N>().ok_or(DedupError::Short)?;
     *rest = after;
     Ok(*bytes)
-}
-
-fn short() -> SnapshotError {
-    SnapshotError::corrupt("dedup", &"an entry ends too early or names no incarnation")
 }
 
 #[cfg(test)]
