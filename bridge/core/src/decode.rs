@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::codec::{self, Format, Lines, ParseOptions};
 use crate::compress::{Encoding, decompress};
 use crate::labels::{escape_value, is_legacy_metric_name};
-use crate::model::{Family, MetricType, Parsed, Rejection};
+use crate::model::{Family, Parsed, Rejection};
 use crate::reason::{RecordReason, Refusal};
 
 /// How a value is read.
@@ -203,23 +203,10 @@ impl DecodeReport {
 fn family_report(family: &Family<'_>) -> FamilyReport {
     FamilyReport {
         name: family.name.to_string(),
-        kind: kind(family.kind),
+        kind: family.kind.as_str(),
         series: family.samples.len(),
         help: family.help.as_ref().map(ToString::to_string),
         unit: family.unit.as_ref().map(ToString::to_string),
-    }
-}
-
-fn kind(kind: MetricType) -> &'static str {
-    match kind {
-        MetricType::Counter => "counter",
-        MetricType::Gauge => "gauge",
-        MetricType::Histogram => "histogram",
-        MetricType::GaugeHistogram => "gaugehistogram",
-        MetricType::Summary => "summary",
-        MetricType::Info => "info",
-        MetricType::StateSet => "stateset",
-        MetricType::Unknown => "untyped",
     }
 }
 

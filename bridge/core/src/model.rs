@@ -41,6 +41,23 @@ pub enum MetricType {
     Unknown,
 }
 
+impl MetricType {
+    /// Its name for people and JSON: as in text 0.0.4, and as in OpenMetrics where only that has
+    /// it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            MetricType::Counter => "counter",
+            MetricType::Gauge => "gauge",
+            MetricType::Histogram => "histogram",
+            MetricType::GaugeHistogram => "gaugehistogram",
+            MetricType::Summary => "summary",
+            MetricType::Info => "info",
+            MetricType::StateSet => "stateset",
+            MetricType::Unknown => "untyped",
+        }
+    }
+}
+
 /// One sample line, borrowed from the dump where its spelling is already canonical.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample<'a> {

@@ -33,7 +33,7 @@ mod family;
 mod pairs;
 mod protobuf;
 
-pub use family::PushedFamily;
+pub use family::{PushedFamily, PushedSample};
 pub use group::{Group, GroupsView};
 pub use key::GroupingKey;
 pub use state::PushState;

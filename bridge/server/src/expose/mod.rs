@@ -11,6 +11,7 @@ mod events;
 mod explain;
 mod forward;
 mod gather;
+mod groups;
 mod history;
 mod joblog;
 mod jobs;
@@ -285,6 +286,9 @@ impl Exposer {
     {
         match Route::find(parts.uri.path()) {
             Ok(Route::PostEvents) if parts.method == Method::POST => events::answer(self, parts, body).await,
+            Ok(Route::DeleteGroup(key)) if parts.method == Method::POST => {
+                page::groups::delete(self, parts, &key, body).await
+            }
             Ok(Route::Push(path)) if PUSHES.contains(&parts.method) => push::answer(self, parts, &path, body).await,
             _ => self.answer(parts).await,
         }
@@ -327,6 +331,13 @@ impl Exposer {
             Route::Explain => explain::answer(self, parts, &query).await,
             Route::ForgetOrigin(key) => admin::forget(self, parts, &key).await,
             Route::AdminPolicy => admin::policy(self, parts, &query),
+            Route::Groups => groups::groups(self, parts, &query).await,
+            Route::Group(key) => groups::group(self, parts, &key).await,
+            Route::GroupMetrics => groups::metrics(self, parts, &query).await,
+            Route::InternalGroups(what) => groups::internal(self, parts, &query, what),
+            Route::GroupsPage => page::groups::groups(self, parts, &query).await,
+            Route::GroupPage(key) => page::groups::group(self, parts, &key).await,
+            Route::DeleteGroup(_) => not_allowed(&route),
             Route::OpenApi => openapi::answer(&self.state.build),
             Route::Healthy => manage::healthy(self),
             Route::Ready => manage::ready(self),

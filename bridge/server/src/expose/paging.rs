@@ -3,7 +3,7 @@
 use k2p_runtime::http::Query;
 
 /// A part of a list, by its place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Slice {
     /// So many are left out before it.
     pub(super) offset: usize,

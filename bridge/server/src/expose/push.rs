@@ -240,6 +240,19 @@ async fn produce(
     }
 }
 
+/// Removes a group, as its page does: answered when it is shown no more, or after two seconds.
+pub(super) async fn remove(exposer: &Exposer, topic: &str, key: &GroupingKey) -> Result<(), Box<Response<BoxBody>>> {
+    let sink = exposer.state.pushes.as_ref();
+    let Some((sink, topic)) = sink.and_then(|s| Some((s, s.topics.iter().find(|t| ***t == *topic)?))) else {
+        return Err(Box::new(respond::missing("topic", "This bridge consumes no such topic of pushes.")));
+    };
+    let headers = record::headers(Op::Delete, None, None, None);
+    let removed = produce(sink, (topic, None), Some(key.canonical().as_bytes()), &headers, &[]).await;
+    let place = removed.map_err(|Refused { why, .. }| Box::new(respond::unavailable("Not deleted", &why)))?;
+    shown(exposer, topic, place, SHOWN).await;
+    Ok(())
+}
+
 /// `PUT /api/v1/admin/wipe`: every group of every topic of pushes.
 pub(super) async fn wipe(exposer: &Exposer, parts: &Parts) -> Response<BoxBody> {
     if let Err(refused) = admin::allowed(exposer) {

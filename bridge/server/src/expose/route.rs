@@ -1,6 +1,7 @@
 //! From a path to what is asked for: a pure function over a closed set of routes.
 use k2p_runtime::http::decode_path_segment;
 
+use super::groups;
 use super::jobs::{InternalJobs, Job};
 use super::runs::Internal;
 
@@ -53,6 +54,20 @@ pub(crate) enum Route {
     ForgetOrigin(String),
     /// A group of the Pushgateway's API: what follows `/metrics/`, percent-decoded.
     Push(String),
+    /// JSON: the pushed groups.
+    Groups,
+    /// JSON: one of them, by its key.
+    Group(String),
+    /// JSON: all of them, as the Pushgateway says it.
+    GroupMetrics,
+    /// The same of this bridge's partitions, for its peers.
+    InternalGroups(groups::Internal),
+    /// The page of groups.
+    GroupsPage,
+    /// The page of one group.
+    GroupPage(String),
+    /// Its form.
+    DeleteGroup(String),
     /// Whether this bridge shows a record, for its peers.
     InternalShown,
     /// Removes every pushed group.
@@ -104,6 +119,9 @@ impl Route {
                 let path = path.strip_prefix("/metrics/").unwrap_or_default();
                 Ok(Route::Push(decode(path)?))
             }
+            ["api", "v1", "groups", key] if !key.is_empty() => Ok(Route::Group(decode(key)?)),
+            ["groups", key] if !key.is_empty() => Ok(Route::GroupPage(decode(key)?)),
+            ["groups", key, "delete"] if !key.is_empty() => Ok(Route::DeleteGroup(decode(key)?)),
             ["api", "v1", "runs", id] if !id.is_empty() => Ok(Route::Run(decode(id)?)),
             ["api", "v1", "jobs", id, "logs"] if !id.is_empty() => Ok(Route::Jobs(Job::Logs(decode(id)?))),
             ["api", "v1", "jobs", id, "metrics"] if !id.is_empty() => Ok(Route::Jobs(Job::Metrics(decode(id)?))),
@@ -121,7 +139,7 @@ impl Route {
             Route::AdminPolicy | Route::AdminWipe => "PUT",
             Route::ForgetOrigin(_) => "DELETE",
             Route::Push(_) => "PUT, POST, DELETE",
-            Route::PostEvents => "POST",
+            Route::PostEvents | Route::DeleteGroup(_) => "POST",
             Route::Reload | Route::Drain => MANAGE,
             _ => READ,
         }
@@ -170,6 +188,12 @@ impl Route {
         "/pipelines",
         "/api/v1/jobs",
         "/api/v1/events",
+        "/api/v1/groups",
+        "/api/v1/metrics",
+        "/internal/v1/groups",
+        "/internal/v1/group",
+        "/internal/v1/groups/metrics",
+        "/groups",
         "/internal/v1/shown",
         "/api/v1/admin/wipe",
         "/api/v1/admin/policy",
@@ -210,6 +234,12 @@ fn fixed(path: &str) -> Option<Route> {
         "/pipelines" => Route::PipelinesPage,
         "/api/v1/jobs" => Route::Jobs(Job::All),
         "/api/v1/events" => Route::PostEvents,
+        "/api/v1/groups" => Route::Groups,
+        "/api/v1/metrics" => Route::GroupMetrics,
+        "/internal/v1/groups" => Route::InternalGroups(groups::Internal::Groups),
+        "/internal/v1/group" => Route::InternalGroups(groups::Internal::Group),
+        "/internal/v1/groups/metrics" => Route::InternalGroups(groups::Internal::Metrics),
+        "/groups" => Route::GroupsPage,
         "/internal/v1/shown" => Route::InternalShown,
         "/api/v1/admin/wipe" => Route::AdminWipe,
         "/api/v1/admin/policy" => Route::AdminPolicy,

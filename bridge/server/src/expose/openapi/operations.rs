@@ -4,7 +4,7 @@ use schemars::generate::SchemaGenerator;
 use schemars::{JsonSchema, Schema};
 use serde_json::{Value, json};
 
-use super::super::{admin, api, events, explain, runs, sd};
+use super::super::{admin, api, events, explain, groups, runs, sd};
 use crate::live::Policy;
 
 /// One path with one method.
@@ -54,7 +54,7 @@ pub(super) struct Parameter {
 impl Operation {
     /// Its name for generated clients.
     pub(super) fn id(&self) -> String {
-        let path = self.path.replace("/api/v1", "").replace(['{', '}'], "");
+        let path = self.path.replace("/api/v1", "/api").replace(['{', '}'], "");
         let words = path.split(['/', '-', '.', '_']).filter(|word| !word.is_empty());
         let mut id = self.method.to_owned();
         for word in words {
@@ -261,7 +261,20 @@ fn pushes() -> Vec<Operation> {
     let types: &[&str] = &["text/plain", "application/openmetrics-text", "application/vnd.google.protobuf"];
     let mut delete = pushed("delete", job, "Removes a group");
     delete.answers[0] = (202, "Removed.", Answer::Nothing);
+    let get = |path, summary, answer| operation("get", path, "pushes", summary, answer);
     vec![
+        get("/api/v1/groups", "The pushed groups", of::<groups::Groups>())
+            .with(vec![
+                text("search", "In the grouping key, case ignored."),
+                text("job", "Of this job."),
+                one_of("failed", "Whose last push failed, or did not.", &["true", "false"]),
+            ])
+            .with(slice(100, 100_000, 1000))
+            .fails(&[400, 503]),
+        get("/api/v1/groups/{key}", "One group and what it holds", of::<groups::GroupText>())
+            .with(vec![path_parameter("key", "Its grouping key in canonical form.")])
+            .fails(&[400, 404, 503]),
+        get("/api/v1/metrics", "All groups as a Pushgateway says them", of::<groups::Metrics>()).fails(&[400, 503]),
         pushed("put", job, "Replaces a group; labels follow the job: /label/value").takes(body, types),
         pushed("post", job, "Replaces the families of the same name in a group").takes(body, types),
         delete,

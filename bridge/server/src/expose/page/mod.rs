@@ -1,6 +1,7 @@
 //! The status page: server-rendered, readable without JavaScript, refreshed by a
 //! little of it. Everything that comes from outside goes through [`html::esc`].
 mod format;
+pub(super) mod groups;
 mod html;
 pub(super) mod runs;
 mod sections;

@@ -28,7 +28,7 @@ pub(super) fn document(exposer: &Exposer, title: &str, main: &str) -> String {
          <link rel=\"stylesheet\" href=\"/static/status.css\">\n\
          <script src=\"/static/status.js\" defer></script>\n</head>\n<body>\n\
          <header><div class=\"wide\"><p class=\"brand\"><a href=\"/\">Kafka2Prom</a></p>\
-         <nav aria-label=\"Elsewhere on this bridge\">{pipelines}<a href=\"/metrics\">Metrics</a>\
+         <nav aria-label=\"Elsewhere on this bridge\">{pipelines}{groups}<a href=\"/metrics\">Metrics</a>\
          <a href=\"/metrics/self\">Own metrics</a><a href=\"/sd\">Discovery</a>\
          <a href=\"/api/v1/status\">JSON</a></nav></div></header>\n\
          <main class=\"wide\" id=\"status\">\n{main}</main>\n\
@@ -37,6 +37,7 @@ pub(super) fn document(exposer: &Exposer, title: &str, main: &str) -> String {
          </body>\n</html>\n",
         title = esc(title),
         pipelines = pipelines(exposer),
+        groups = groups(exposer),
         version = esc(&build.version),
         revision = esc(&build.revision),
     )
@@ -46,6 +47,14 @@ pub(super) fn document(exposer: &Exposer, title: &str, main: &str) -> String {
 fn pipelines(exposer: &Exposer) -> &'static str {
     match exposer.config.topics.iter().any(|t| t.kind == "events") {
         true => "<a href=\"/pipelines\">Pipelines</a><a href=\"/runs\">Runs</a>",
+        false => "",
+    }
+}
+
+/// A link to what only topics of pushes fill.
+fn groups(exposer: &Exposer) -> &'static str {
+    match exposer.config.topics.iter().any(|t| t.kind == "push") {
+        true => "<a href=\"/groups\">Groups</a>",
         false => "",
     }
 }
