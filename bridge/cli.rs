@@ -100,6 +100,11 @@ pub(crate) enum Command {
     ///
     /// Example: kafka2prom logs run-42 --since 2026-11-21T08:00:00Z --level warn
     Logs(LogsArgs),
+    /// Takes over what a Pushgateway holds.
+    ///
+    /// Example: kafka2prom push import /var/lib/pushgateway/metrics --kafka.brokers kafka:9092
+    #[command(subcommand)]
+    Push(PushCommand),
     /// Prints the catalogue of the program's own metrics.
     ///
     /// Example: kafka2prom metrics --format json
@@ -136,7 +141,7 @@ pub(crate) struct ServeArgs {
     #[arg(long = "kafka.group", value_name = "GROUP", help_heading = "Kafka")]
     pub(crate) group: Option<String>,
     /// A topic to consume; repeatable. With it the topics of the file do not count.
-    #[arg(long = "kafka.topic", value_name = "NAME[:metrics|events]", help_heading = "Kafka")]
+    #[arg(long = "kafka.topic", value_name = "NAME[:metrics|events|push]", help_heading = "Kafka")]
     pub(crate) topics: Vec<String>,
     /// Where to listen; `:PORT` is every address, port 0 lets the system choose [default: :9527].
     #[arg(long = "web.listen-address", value_name = "HOST:PORT", help_heading = "Web")]
@@ -277,6 +282,33 @@ pub(crate) enum TopicsCommand {
     ///
     /// Example: kafka2prom topics accept-loss k2p.events 3 --kafka.brokers kafka:9092
     AcceptLoss(AcceptLossArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PushCommand {
+    /// Puts every group of a Pushgateway's persistence file (--persistence.file) into a topic of
+    /// pushes, with the times of their pushes; they stay until they are deleted.
+    ///
+    /// All of them or, where one could not be taken, none. A group that is in the topic already is
+    /// replaced: import before clients push to the bridges. The same file again, within a day,
+    /// changes nothing.
+    ///
+    /// Example: kafka2prom push import /var/lib/pushgateway/metrics --kafka.brokers kafka:9092
+    Import(PushImportArgs),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PushImportArgs {
+    /// The file; the Pushgateway writes it when it ends, and every --persistence.interval.
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) kafka: KafkaArgs,
+    /// The topic of pushes.
+    #[arg(long = "kafka.topic", value_name = "NAME", default_value = "k2p.push", help_heading = "Kafka")]
+    pub(crate) topic: String,
+    /// Reads the file and prints the groups, nothing else.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         Command::Decode(args) => commands::decode::run(&args),
         Command::Explain(args) => commands::explain::run(&args),
         Command::Logs(args) => commands::logs::run(&args),
+        Command::Push(command) => commands::push::run(&command),
         Command::Metrics(args) => commands::metrics::run(&args),
         Command::Completions { shell } => commands::completions::run(shell),
     };

@@ -9,6 +9,7 @@ pub(crate) mod explain;
 pub(crate) mod logs;
 pub(crate) mod metrics;
 pub(crate) mod process;
+pub(crate) mod push;
 pub(crate) mod serve;
 pub(crate) mod topics;
 

@@ -7,7 +7,7 @@ pub mod broken;
 pub mod clock;
 mod commits;
 mod producer;
-mod record;
+pub mod record;
 mod run;
 pub mod scraper;
 pub mod service;

@@ -13,6 +13,7 @@
 //!
 //! - [`key`]: the grouping key, of a path and of a record.
 //! - [`body`]: what a body holds, or why it is refused.
+//! - [`gob`]: a Pushgateway's persistence file.
 //! - [`record`]: the headers of a push's record.
 //! - [`ttl`]: after which silence a group goes; decided by the bridge that takes the push.
 //! - [`group`]: a group, for whoever reads: labels, times, families, text.
@@ -22,6 +23,7 @@
 #![forbid(unsafe_code)]
 
 pub mod body;
+pub mod gob;
 pub mod group;
 pub mod key;
 pub mod record;

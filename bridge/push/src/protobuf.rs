@@ -93,7 +93,8 @@ struct Head<'a> {
     kind: u64,
 }
 
-fn write_family(out: &mut String, family: &[u8]) -> Result<(), Fault> {
+/// The text of one family, its message without the length before it.
+pub(crate) fn write_family(out: &mut String, family: &[u8]) -> Result<(), Fault> {
     // Fields may come in any order: name and type first.
     let mut head = Head::default();
     let mut wire = Wire(family);

@@ -2,7 +2,8 @@
 //! was sent, headers say the rest.
 //!
 //! ```text
-//! k2p-op: put | post     value: the body   content-type, content-encoding, k2p-ttl, k2p-id
+//! k2p-op: put | post     value: the body   content-type, content-encoding, k2p-ttl, k2p-id;
+//!                        of an import also k2p-pushed, k2p-failed
 //! k2p-op: delete         no value
 //! k2p-op: refuse         value: why, for people             k2p-ttl (of a new group)
 //! k2p-op: expire         k2p-judged: the offset of the push that is too old
@@ -17,6 +18,12 @@ pub const OP: &str = "k2p-op";
 pub const JUDGED: &str = "k2p-judged";
 /// Milliseconds after the push at which its group goes; absent: never.
 pub const TTL: &str = "k2p-ttl";
+
+/// Of an import: when the group was pushed where it comes from, Unix ms; 0: never. An alert on a
+/// job that no longer pushes must not take the import for a push.
+pub const PUSHED: &str = "k2p-pushed";
+/// Of an import: when a push of it was refused there, Unix ms; 0: never.
+pub const FAILED: &str = "k2p-failed";
 
 /// The longest reason that a `refuse` carries, in bytes.
 pub const MAX_REASON: usize = 512;

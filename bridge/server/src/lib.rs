@@ -13,9 +13,11 @@ pub mod consume;
 pub mod expose;
 #[cfg(feature = "faults")]
 mod faults;
+mod import;
 pub mod live;
 pub mod metrics;
 pub mod templates;
 pub mod topics;
 
 pub use consume::accept_loss;
+pub use import::import;

@@ -19,7 +19,7 @@ use k2p_core::view::{Origin, PartitionView};
 use crate::body::{self, Body};
 use crate::group::{Group, GroupsView};
 use crate::key::GroupingKey;
-use crate::record::{self, Headers, JUDGED, OP, Op, TTL};
+use crate::record::{self, FAILED, Headers, JUDGED, OP, Op, PUSHED, TTL};
 
 pub use save::SnapshotError;
 
@@ -188,6 +188,7 @@ impl PushState {
         place: Place,
     ) -> Result<(), Refusal> {
         let ttl = number(record, TTL)?.filter(|ms| *ms > 0);
+        let (pushed_there, failed_there) = (number(record, PUSHED)?, number(record, FAILED)?);
         let body = Body { content_type: envelope.content_type, encoding: envelope.encoding, bytes: envelope.body };
         let pushed = body::read(key, &body)?;
         let mut group = self.group(key, place)?;
@@ -202,7 +203,11 @@ impl PushState {
             let detail = format!("the group would have more than {MAX_GROUP_SERIES} series: put it anew");
             return Err(Refusal::new(RecordReason::TooManySeries, detail));
         }
-        group.pushed = Some(place.time);
+        let happened = |at: i64| (at > 0).then_some(at);
+        group.pushed = pushed_there.map_or(Some(place.time), happened);
+        if let Some(at) = failed_there {
+            group.failed = happened(at);
+        }
         group.ttl = ttl;
         (group.since, group.since_offset, group.offset) = (place.time, place.offset, place.offset);
         group.stamp(place.time);

@@ -1,0 +1,3 @@
+//! What the tests of pushes share.
+pub(crate) mod bed;
+pub(crate) mod clients;
