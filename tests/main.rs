@@ -48,6 +48,7 @@ mod it_pages;
 mod it_policy;
 mod it_prometheus;
 mod it_push;
+mod it_pushgateway;
 mod it_readme;
 mod it_recreated;
 mod it_schemas;

@@ -21,6 +21,7 @@ pub mod parts;
 pub mod poll;
 pub mod process;
 pub mod prometheus;
+pub mod pushgateway;
 pub mod receiver;
 pub mod skip;
 pub mod supervise;
