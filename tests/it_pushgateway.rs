@@ -4,13 +4,15 @@
 use crate::push::bed::{Bed, LONG};
 use crate::support::http::{self, Answer};
 use crate::support::kafka::Kafka;
-use crate::support::parts::Generation;
+use crate::support::parts::{self, Generation};
 use crate::support::poll::{eventually_ok, within};
 use crate::support::pushgateway::{Pushgateway, delimited, double, field, whole};
 use crate::support::skip::require;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 const TEXT: &str = "text/plain; version=0.0.4";
@@ -299,4 +301,47 @@ fn the_status_has_what_a_pushgateways_has() {
         eventually_ok("it is ready", LONG, || bridge.ready());
         assert_eq!(bridge.get(path).unwrap().status, http::get(&real.url(path), &[]).unwrap().status);
     }
+}
+
+/// Runs a client to its end.
+fn run(mut client: Command) {
+    let output = client.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{client:?}: {said}");
+}
+
+#[test]
+fn the_official_clients_push_unchanged() {
+    let Some(kafka) = require(Kafka::shared()) else { return };
+    let Some(real) = require(Pushgateway::start(Generation::Sid, &[])) else { return };
+    let Some((go, jars)) = require(parts::push_clients()) else { return };
+    let bed = Bed::new(kafka, 2);
+    let bridge = bed.bridge(1000, &[]);
+    bed.wait_whole(&[&bridge]);
+    let support = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support");
+    let urls = [bridge.url(""), real.url("")];
+    for url in &urls {
+        let address = url.trim_start_matches("http://");
+        let Some(mut python) = require(parts::python()) else { return };
+        python.arg(support.join("push.py")).arg(address);
+        let mut program = Command::new(&go);
+        program.arg(url);
+        let mut java = Command::new("java");
+        java.arg("-cp").arg(jars.join("*")).arg("groovy.ui.GroovyMain").arg(support.join("push.groovy")).arg(address);
+        [python, program, java].into_iter().for_each(run);
+    }
+    // Some clients say when they made a series.
+    let stable = |url: &str| {
+        shown(url)
+            .map(|all| all.into_iter().filter(|(series, _)| !series.contains("_created")).collect::<BTreeMap<_, _>>())
+    };
+    eventually_ok("both show the same", LONG, || {
+        let (ours, theirs) = (stable(&urls[0])?, stable(&urls[1])?);
+        let differ = differences(&ours, &theirs);
+        if differ.is_empty() && ours.len() > 70 {
+            Ok(())
+        } else {
+            Err(format!("{}: {}", ours.len(), differ.join("\n")))
+        }
+    });
 }

@@ -88,6 +88,13 @@ pub fn browser() -> Result<Command, Missing> {
     Ok(command)
 }
 
+/// What pushes with the clients of Go (a program) and of Java (a directory of jars).
+pub fn push_clients() -> Result<(PathBuf, PathBuf), Missing> {
+    java()?;
+    let dir = part("K2P_PUSH_CLIENTS", "push-clients", "the clients of Go and Java")?;
+    Ok((dir.join("pushclient"), dir.join("libs")))
+}
+
 /// The `schemathesis` command.
 pub fn schemathesis() -> Result<Command, Missing> {
     let dir = part("K2P_SCHEMATHESIS", "schemathesis", "schemathesis")?;
