@@ -64,7 +64,7 @@ fn with_end(text: &str) -> String {
 }
 
 /// Every command with a help text of its own.
-const COMMANDS: [&[&str]; 18] = [
+const COMMANDS: [&[&str]; 20] = [
     &[],
     &["serve"],
     &["agent"],
@@ -81,6 +81,8 @@ const COMMANDS: [&[&str]; 18] = [
     &["decode"],
     &["explain"],
     &["logs"],
+    &["push"],
+    &["push", "import"],
     &["metrics"],
     &["completions"],
 ];
@@ -129,7 +131,7 @@ topics:
     limits: {dump_bytes: 64 megs, series_per_origin: -1}
   - name: k2p.metrics
   - name: "no topic"
-    kind: push
+    kind: pushes
     labels: {le: x}
 ownership: {lease: 5s, wait: 4s}
 web:
@@ -297,7 +299,8 @@ fn configuration_errors_name_place_and_remedy() {
 
     c.topic("polcy: conflate", "c.yaml:2:20: topics[0].polcy: unknown key; did you mean policy?");
     c.topic("policy: newest", "topics[0].policy: expected");
-    c.topic("kind: push", "topics[0].kind: expected");
+    c.topic("kind: pushes", "topics[0].kind: expected one of metrics, events, push");
+    c.topic("kind: push, policy: conflate", "topics[0].policy: this belongs to topics of kind metrics");
     c.topic("format: xml", "topics[0].format: expected");
     c.topic("timestamps: now", "topics[0].timestamps: expected");
     c.topic("honor_labels: \"yes\"", "topics[0].honor_labels: expected true or false");
@@ -323,6 +326,9 @@ fn configuration_errors_name_place_and_remedy() {
     c.tail("ownership: {lease: 2h}", "ownership.lease: expected a duration from 1s to 1h");
     c.tail("ownership: {rewind: -1s}", "ownership.rewind: expected a duration");
     c.tail("state: {dead_letter: x}", "c.yaml:3:9: state.dead_letter: unknown key; did you mean deadletter?");
+    c.tail("push: {ttl: [{job: '(', ttl: 1d}]}", "push.ttl[0].job: no regular expression");
+    c.tail("push: {ttl: [{job: a}]}", "push.ttl[0].ttl is missing");
+    c.tail("push: {ttl: [{job: a, ttl: 1}]}", "push.ttl[0].ttl: expected a duration");
     c.tail("web: {listen_address: \"9527\"}", "web.listen_address: expected an address");
     c.tail("web: {advertise_address: \":9527\"}", "web.advertise_address: expected an address");
     c.tail("web: {route: forward}", "web.route: expected");

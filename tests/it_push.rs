@@ -118,7 +118,7 @@ fn every_group_is_back_after_every_bridge_was_killed() {
     let bed = Bed::new(kafka, 2);
     let first = bed.bridge(100, &[]);
     bed.wait_whole(&[&first]);
-    for n in 0..150 {
+    for n in 0..400 {
         taken(&first, "PUT", &format!("job/j{}/n@base64/Lw", n % 60), &format!("m {n}\n"));
     }
     taken(&first, "DELETE", "job/j7/n@base64/Lw", "");
@@ -144,6 +144,36 @@ fn every_group_is_back_after_every_bridge_was_killed() {
     // A handover in good order, too.
     assert_eq!(again[0].stop(), 0);
     same(&[&again[1]]);
+}
+
+#[test]
+fn groups_that_disagree_break_nobodys_scrape_and_a_clock_of_producers_stops_the_topic() {
+    let Some(kafka) = require(Kafka::shared()) else { return };
+    let bed = Bed::new(kafka, 1);
+    let bridge = bed.bridge(1000, &[]);
+    bed.wait_whole(&[&bridge]);
+    taken(&bridge, "PUT", "job/a", "# TYPE m counter\nm 1\n# TYPE h_count gauge\nh_count 1\n");
+    taken(&bridge, "PUT", "job/b", "# TYPE m gauge\n# HELP m other\nm 2\n");
+    taken(&bridge, "POST", "job/a", "# TYPE h histogram\nh_bucket{le=\"+Inf\"} 2\nh_sum 3\nh_count 2\n");
+    taken(&bridge, "PUT", "job/c/instance@base64/=", "m 3\n");
+    taken(&bridge, "PUT", "job/c", "m 4\n");
+    let text = bridge.scrape();
+    let types: Vec<&str> = text.lines().filter(|line| line.starts_with("# TYPE m ")).collect();
+    assert_eq!(types.len(), 1, "one type: {types:?}");
+    let series = |name: &str| text.lines().filter(|line| line.starts_with(name)).count();
+    assert_eq!(series("m{instance=\"\",job=\"c\"}") + series("m{job=\"c\",instance=\"\"}"), 1, "{text}");
+    assert!(series("m{job=\"a\"") == 1 && series("m{job=\"b\"") == 1, "{text}");
+    assert!(bridge.own("kafka2prom_family_conflicts", &[]) >= 1.0);
+
+    let mut other = Bed::new(kafka, 1);
+    other.topic += "-other";
+    kafka.create_topic(&other.topic, 1, &[]);
+    let bridge = other.bridge(1000, &[]);
+    eventually("it stands still", LONG, || {
+        let blocked = [("topic", other.topic.as_str()), ("reason", "timestamps")];
+        (bridge.own("kafka2prom_replay_blocked", &blocked) == 1.0).then_some(())
+    });
+    assert!(bridge.ready().unwrap_err().contains("LogAppendTime"));
 }
 
 #[test]
@@ -269,7 +299,10 @@ fn no_push_is_lost_doubled_or_turned_back_through_kills() {
     assert!(report.violations.is_empty(), "{report}");
     assert!(history.sent.len() > 200, "only {} pushes", history.sent.len());
     in_the_log(&bed, &last);
-    eprintln!("PUSH {} pushes, {report}", history.sent.len());
+    let mut took: Vec<u64> = history.sent.iter().map(|s| (s.acked - s.begun) / 1000).collect();
+    took.sort_unstable();
+    let (p50, p99) = (took[took.len() / 2], took[took.len() * 99 / 100]);
+    eprintln!("PUSH {} pushes, answered after {p50} ms (p50), {p99} ms (p99); {report}", took.len());
 }
 
 /// Of each group every push, each once but for repeats of the same id, in the order of the

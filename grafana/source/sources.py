@@ -98,6 +98,7 @@ REJECTED = here('result="rejected"')
 BULK = "pipeline:pipeline_es_bulk_requests:max"
 BULK_BAD = MINE.replace("}", ',result!~"success|retried"}')
 POSTED = "empty while nobody posts events by HTTP"
+PUSHED = "empty while nobody pushes groups as to a Pushgateway"
 
 LOGS = Dashboard(
     uid="k2p-logs",
@@ -136,6 +137,12 @@ LOGS = Dashboard(
                    Q(rate("kafka2prom_event_post_lines_total", HERE, "result"), "{{result}}"), empty=POSTED),
             series("Log events", "Log events of the pipelines, by level.", "ops",
                    Q(f"sum by (level) (rate(pipeline:pipeline_log_events:max{MINE}[$__rate_interval]))", "{{level}}"), stacked=True),
+        ]),
+        Row("Pushed groups", [
+            series("Pushes", "Requests of the Pushgateway's clients, by what became of them.", "reqps",
+                   Q(rate("kafka2prom_pushes_total", HERE, "result"), "{{result}}"), width=12, empty=PUSHED),
+            series("Records of pushes", "Applied by the owners, by kind; those replayed after a handover count again.", "ops",
+                   Q(rate("kafka2prom_pushes_applied_total", HERE, "kind"), "{{kind}}"), width=12, empty=PUSHED),
         ]),
         Row("Log store", [
             series("Kept", "Log entries kept, and those that came again and were there already.", "ops",

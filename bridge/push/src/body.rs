@@ -33,7 +33,7 @@ pub struct Body<'a> {
 /// Why a body is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    /// It is not compressed as its header says, or too large.
+    /// It is not compressed as its header says.
     #[error("{0}")]
     Encoding(DecompressError),
     /// It is no exposition.
@@ -42,8 +42,8 @@ pub enum BodyError {
     /// It is no delimited protobuf.
     #[error("the body is no sequence of delimited io.prometheus.client.MetricFamily: {0}")]
     Protobuf(&'static str),
-    /// Its samples have more bytes than [`MAX_PLAIN`].
-    #[error("the samples have more than {MAX_PLAIN} bytes: push less at once")]
+    /// It, or its samples with their labels in place, has more bytes than [`MAX_PLAIN`].
+    #[error("the body has more than {MAX_PLAIN} bytes, decompressed and labelled: push less at once")]
     TooLarge,
     /// A sample with a timestamp.
     #[error(
@@ -78,7 +78,7 @@ impl BodyError {
 
     /// Whether there is too much of it.
     pub fn is_too_large(&self) -> bool {
-        matches!(self, BodyError::Encoding(DecompressError::TooLarge { .. }) | BodyError::TooLarge)
+        matches!(self, BodyError::TooLarge)
     }
 }
 
@@ -100,7 +100,10 @@ impl From<BodyError> for Refusal {
 /// # Errors
 /// [`BodyError`]: nothing of it is taken.
 pub fn read(key: &GroupingKey, body: &Body<'_>) -> Result<Vec<PushedFamily>, BodyError> {
-    let plain = decompress(body.encoding, body.bytes, MAX_PLAIN).map_err(BodyError::Encoding)?;
+    let plain = decompress(body.encoding, body.bytes, MAX_PLAIN).map_err(|error| match error {
+        DecompressError::TooLarge { .. } => BodyError::TooLarge,
+        other => BodyError::Encoding(other),
+    })?;
     let options = ParseOptions::default();
     let strict = |format, bytes| parse_strict(format, bytes, &options).map_err(fault);
     match kind(body.content_type) {

@@ -86,6 +86,23 @@ fn a_topic_of_events_has_no_settings_of_dumps() {
 }
 
 #[test]
+fn pushes_are_a_kind_with_rules_of_their_own() {
+    let text = LEAST.replace("k2p.metrics}", "t, kind: push, labels: {a: b}}")
+        + "push: {ttl: [{job: 'nightly_.*', ttl: 1d}, {job: x, ttl: 0}]}\n";
+    let (config, faults) = read_text(&text, &Flags::default());
+    let config = config.unwrap_or_else(|| panic!("{faults:?}"));
+    assert_eq!(config.topics[0].kind, TopicKind::Push);
+    assert_eq!(
+        (config.push_ttl.decide("nightly_a", None), config.push_ttl.decide("x", None)),
+        (Some(86_400_000), None)
+    );
+    let (_, faults) = read_text(&LEAST.replace("k2p.metrics}", "t, kind: push, masking: {}}"), &Flags::default());
+    assert!(faults.iter().any(|f| f.contains("topics of kind events")), "{faults:?}");
+    let flags = Flags { topics: vec!["p:push".to_owned()], ..Flags::default() };
+    assert_eq!(read_text(LEAST, &flags).0.unwrap().topics[0].kind, TopicKind::Push);
+}
+
+#[test]
 fn a_topic_masks_by_its_own_rules() {
     let own = "t, kind: events, masking: {disable: [email], patterns: [{name: customer, regex: 'cust-([0-9]+)'}], action: hash}}";
     let text =

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use k2p_core::envelope::RawRecord;
-use k2p_core::model::UnixMs;
+use k2p_core::model::{MonoMs, UnixMs};
 use k2p_core::ownership::Tp;
 use k2p_pipelines::snapshot::SnapshotError;
 use k2p_pipelines::state::{AppendedRecord, Applied, EventConfig, EventState, Issued, NeedsTemplates, Outcome};
@@ -20,6 +20,8 @@ use crate::metrics::ServerMetrics;
 
 /// Rejections of one record that the status page may show.
 const SHOWN: usize = 5;
+/// Rendering is by subject, and thousands of events a second change the same ones.
+const PUBLISH_EVERY: MonoMs = 100;
 /// A change of templates is appended again after this, if it was not read back.
 const CHANGE_AGAIN_MS: UnixMs = 10_000;
 /// Sets of templates kept at hand.
@@ -193,6 +195,10 @@ impl Replayed for EventsOf {
             logs.take(record, &applied);
         }
         Ok(refusals(record, &applied))
+    }
+
+    fn publish_every(&self) -> MonoMs {
+        PUBLISH_EVERY
     }
 
     fn publish(&mut self, live: &LivePartition) {

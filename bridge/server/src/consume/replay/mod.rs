@@ -27,7 +27,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use k2p_core::envelope::RawRecord;
-use k2p_core::model::UnixMs;
+use k2p_core::model::{MonoMs, UnixMs};
 use k2p_core::ownership::{Found, Tp};
 use k2p_runtime::kafka::KafkaLog;
 use k2p_runtime::shutdown::Shutdown;
@@ -64,6 +64,10 @@ pub(crate) trait Replayed: Send {
     /// Applies the next record, whatever it is; what was refused of it is told. An error
     /// leaves the state as it was: the record is applied again later.
     fn apply(&mut self, record: &RawRecord<'_>) -> Result<Vec<Refusal>, Blocked>;
+
+    /// How long a live partition's view is kept at least: the shorter, the sooner what is applied
+    /// is shown, and the oftener what changed is made anew.
+    fn publish_every(&self) -> MonoMs;
 
     /// Shows everything that was applied.
     fn publish(&mut self, live: &LivePartition);

@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use k2p_core::envelope::RawRecord;
-use k2p_core::model::UnixMs;
+use k2p_core::model::{MonoMs, UnixMs};
 use k2p_core::ownership::Tp;
 use k2p_push::PushState;
 use k2p_push::record::Op;
@@ -15,6 +15,8 @@ use super::{Due, Kind, Replayed};
 use crate::live::{Blocked, LivePartition, Refusal};
 use crate::metrics::ServerMetrics;
 
+/// Whoever pushed waits for it; a group that changed is made anew, the others are not.
+const PUBLISH_EVERY: MonoMs = 5;
 /// Expiries that are under way at once: the rest follows as they are read back.
 const EXPIRIES: usize = 1000;
 
@@ -102,6 +104,10 @@ impl Replayed for PushesOf {
             reason: refused.reason.as_str(),
             detail: refused.detail.into(),
         }])
+    }
+
+    fn publish_every(&self) -> MonoMs {
+        PUBLISH_EVERY
     }
 
     fn publish(&mut self, live: &LivePartition) {

@@ -28,9 +28,6 @@ const IDLE: Duration = Duration::from_millis(50);
 const SETTLES: MonoMs = 5000;
 /// What stands still is tried again this often.
 const AGAIN: Duration = Duration::from_millis(500);
-/// A live partition's view is made anew at most this often: rendering is by subject, and
-/// thousands of events a second change the same ones.
-const PUBLISH_EVERY: MonoMs = 100;
 /// While it catches up nobody looks.
 const PUBLISH_BEHIND: MonoMs = 1000;
 /// The clock is asked this often what it has decided.
@@ -228,7 +225,7 @@ impl<'a> Serving<'a> {
         if !self.dirty {
             return IDLE;
         }
-        let left = (self.published + PUBLISH_EVERY - mono_ms()).clamp(0, 50);
+        let left = (self.published + self.state.publish_every() - mono_ms()).clamp(0, 50);
         Duration::from_millis(left.unsigned_abs())
     }
 
@@ -328,7 +325,7 @@ impl<'a> Serving<'a> {
         let now = mono_ms();
         let live = self.on.shared.live.load(Ordering::SeqCst);
         let pace = match (live, idle) {
-            (true, _) => PUBLISH_EVERY,
+            (true, _) => self.state.publish_every(),
             (false, true) => 0,
             (false, false) => PUBLISH_BEHIND,
         };
