@@ -1,5 +1,6 @@
 //! The JSON API: what it changes, and whether it is as its own OpenAPI description says.
 use crate::support::bridge::{self, segment};
+use crate::support::http;
 use crate::support::kafka::{Kafka, unique};
 use crate::support::kafka_clients::Record;
 use crate::support::parts;
@@ -12,15 +13,16 @@ use std::time::Duration;
 const LONG: Duration = Duration::from_secs(90);
 const KEY: &str = "cluster=\"acme\",instance=\"a:1\"";
 
-/// A bridge with everything that the API speaks of: dumps, events, logs.
+/// A bridge with everything that the API speaks of: dumps, events, pushes, logs.
 fn whole_bridge(kafka: &Kafka) -> (String, Service) {
-    let (metrics, events, state) = (unique("metrics"), unique("events"), unique("state"));
+    let (metrics, events, pushes, state) = (unique("metrics"), unique("events"), unique("push"), unique("state"));
     kafka.create_topic(&metrics, 2, &[]);
     kafka.create_topic(&events, 1, &[("message.timestamp.type", "LogAppendTime")]);
+    kafka.create_topic(&pushes, 1, &[("message.timestamp.type", "LogAppendTime")]);
     kafka.create_topic(&state, 1, &[("cleanup.policy", "compact")]);
     let (properties, timers) = bridge::SHORT_TIMERS;
     let rest = format!(
-        "{timers}topics: [{{name: {metrics}}}, {{name: {events}, kind: events}}]\nstate: {{topic: {state}}}\n\
+        "{timers}topics: [{{name: {metrics}}}, {{name: {events}, kind: events}}, {{name: {pushes}, kind: push}}]\nstate: {{topic: {state}}}\n\
          templates: {{dir: '{}/templates'}}\nlogs: {{url: 'file://{}'}}\n",
         env!("CARGO_MANIFEST_DIR"),
         new_dir("logs").display()
@@ -31,6 +33,8 @@ fn whole_bridge(kafka: &Kafka) -> (String, Service) {
     let event = r#"{"run_id":"r1","pipeline_id":"p","start_ts":1795262400,"status":"RUNNING"}"#;
     kafka.produce(&events, &[Record::new("p", event)]);
     eventually_ok("the bridge is ready", LONG, || bridge.ready());
+    let pushed = http::request("PUT", &bridge.url("/metrics/job/a"), &[], b"m 1\n").unwrap();
+    assert_eq!(pushed.status, 200, "{}", pushed.text());
     eventually("everything is shown", LONG, || {
         let runs = bridge.get("/api/v1/runs").ok()?.json();
         (runs["total"] == 1 && bridge.scrape().matches("\nup{").count() == 2).then_some(())
