@@ -3,8 +3,14 @@
 mod body;
 pub mod client;
 mod connection;
+pub(crate) mod handshake;
+mod pem;
+mod places;
+pub mod ratelimit;
 mod request;
+mod secret;
 mod server;
+pub mod web;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -17,7 +23,8 @@ use hyper::{Request, Response};
 
 pub use body::{CSP_API, CSP_PAGE, empty, full, json, problem, security_headers, stream, text, try_stream};
 pub use request::{BODY_TIMEOUT, DecodeError, Query, ReadBodyError, decode_path_segment, read_body, scrape_timeout};
-pub use server::{HttpLimits, serve};
+pub use secret::Secret;
+pub use server::{HttpLimits, serve, serve_web};
 
 /// Any error of a body or a connection.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
