@@ -42,6 +42,19 @@ pub type Service = Arc<dyn Fn(Request<Incoming>) -> BoxFuture<Response<BoxBody>>
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
 
+/// The loud word of a listener that whoever reaches it may use.
+pub fn warn_if_open(address: SocketAddr, guard: Option<&web::Web>) {
+    if address.ip().to_canonical().is_loopback() || guard.is_some_and(web::Web::authenticates) {
+        return;
+    }
+    tracing::warn!(
+        listen = %address,
+        "EVERYBODY WHO REACHES THIS ADDRESS MAY READ AND WRITE HERE: no password and no client certificate is asked \
+         for. Name a --web.config.file with basic_auth_users or RequireAndVerifyClientCert, or listen on loopback \
+         (--web.listen-address 127.0.0.1:PORT)"
+    );
+}
+
 /// Makes a [`Service`] of an async function or closure.
 pub fn service<F, Fut>(f: F) -> Service
 where

@@ -24,7 +24,7 @@ use crate::append::{Append, Appender, Done, Place};
 
 /// What a request may weigh as it comes, and decompressed.
 const MAX_BODY: usize = 16 << 20;
-const MAX_PLAIN: usize = 64 << 20;
+const MAX_PLAIN: usize = 32 << 20;
 /// Lines of one key go into one record up to this size, below brokers' usual 1 MiB.
 const RECORD_BYTES: usize = 768 << 10;
 /// Rejections that an answer names.
@@ -97,22 +97,29 @@ where
         Ok(body) => body,
         Err(error) => return error.response(),
     };
-    let plain = match plain(&parts.headers, &body) {
-        Ok(plain) => plain,
-        Err(response) => return *response,
-    };
     let text = |name: &str| parts.headers.get(name).map(|v| v.to_str().unwrap_or("\u{fffd}").to_owned());
     let request = match request_id(text(envelope::ID), text("idempotency-key")) {
         Ok(id) => id,
         Err(detail) => return respond::bad_request(&detail),
     };
     let kind = text("k2p-kind");
-    let mut parsed = ParsedEvents::default();
-    parse_record(&plain, None, kind.as_deref(), &sink.limits, &mut parsed);
-    let records = records(&plain, &parsed, request.as_ref());
+    let (headers, limits, named) = (parts.headers.clone(), sink.limits.clone(), kind.clone());
+    // A body of megabytes would keep the other requests of its thread waiting.
+    let read = tokio::task::spawn_blocking(move || {
+        let plain = plain(&headers, &body)?;
+        let mut parsed = ParsedEvents::default();
+        parse_record(&plain, None, named.as_deref(), &limits, &mut parsed);
+        let records = records(&plain, &parsed, request.as_ref());
+        Ok((parsed, records, request.is_some()))
+    });
+    let (parsed, records, is_named) = match read.await {
+        Ok(Ok(read)) => read,
+        Ok(Err::<_, Box<Response<BoxBody>>>(response)) => return *response,
+        Err(_) => return respond::unavailable("Not read", "The body could not be read; see the bridge's log."),
+    };
     let lines = &exposer.state.metrics.event_post_lines;
     if let Err(why) = append(sink, &topic, kind.as_deref(), &records).await {
-        let named = if request.is_some() { "it counts once." } else { "name it (k2p-id) so that it counts once." };
+        let named = if is_named { "it counts once." } else { "name it (k2p-id) so that it counts once." };
         let detail = format!("Not every event is known to be in Kafka: {why}. Send the request again; {named}");
         return respond::unavailable("Not acknowledged", &detail);
     }

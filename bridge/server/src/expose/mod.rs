@@ -45,8 +45,9 @@ use k2p_core::merge::Conflicts;
 use k2p_core::model::UnixMs;
 use k2p_logs::mask::Maskers;
 use k2p_runtime::http::client::HttpClient;
-use k2p_runtime::http::{BoxBody, BoxError, BoxFuture, Query, security_headers};
-use prometheus::Registry;
+use k2p_runtime::http::ratelimit::{PerClient, Rate};
+use k2p_runtime::http::{BoxBody, BoxError, BoxFuture, Peer, Query, problem, security_headers};
+use prometheus::{IntCounter, Registry};
 use tokio::sync::Semaphore;
 
 use crate::live::LivePartitions;
@@ -105,6 +106,12 @@ pub struct ExposeConfig {
     pub peers: Vec<String>,
     /// The token that bridges share; without one the peer API is open.
     pub peer_token: Option<String>,
+    /// How the bridges speak to each other: `http` or `https`.
+    pub peer_scheme: &'static str,
+    /// The scheme that service discovery names; `None`: none.
+    pub external_scheme: Option<&'static str>,
+    /// What one client may push.
+    pub push_limit: Option<PushLimit>,
     /// `--web.enable-admin-api`.
     pub admin_api: bool,
     /// Scrapes that are rendered at the same time.
@@ -130,6 +137,9 @@ impl Default for ExposeConfig {
             route: RouteMode::Proxy,
             peers: vec!["*".to_owned()],
             peer_token: None,
+            peer_scheme: "http",
+            external_scheme: None,
+            push_limit: None,
             admin_api: false,
             max_rendering: 16,
             max_scrapes: 256,
@@ -139,6 +149,15 @@ impl Default for ExposeConfig {
             topics: Vec::new(),
         }
     }
+}
+
+/// What one client may push, and where it is counted what was more.
+#[derive(Debug, Clone)]
+pub struct PushLimit {
+    /// For each client address.
+    pub rate: Rate,
+    /// Pushes answered 429.
+    pub refused: IntCounter,
 }
 
 /// Something that the founder of the process does when asked; an error's text is for
@@ -205,6 +224,8 @@ pub struct Exposer {
     rendering: Arc<Semaphore>,
     /// Posts whose body is held.
     posts: Semaphore,
+    /// What each client may still push.
+    pushes: Option<PerClient>,
     /// What the origins disagreed on, as of the last whole scrape.
     conflicts: ArcSwap<Conflicts>,
 }
@@ -226,12 +247,14 @@ impl Exposer {
             client: state.client.clone(),
             allowed: config.peers.clone(),
             token: config.peer_token.clone(),
+            scheme: config.peer_scheme,
             requests: metrics.peer_requests.clone(),
         };
         Arc::new(Exposer {
             scrapes: Arc::new(Semaphore::new(config.max_scrapes)),
             rendering: Arc::new(Semaphore::new(config.max_rendering)),
             posts: Semaphore::new(MAX_POSTS),
+            pushes: config.push_limit.as_ref().map(|limit| PerClient::new(limit.rate, tokio::time::Instant::now())),
             conflicts: ArcSwap::default(),
             peers,
             config,
@@ -248,12 +271,28 @@ impl Exposer {
         let (parts, body) = request.into_parts();
         let head = parts.method == hyper::Method::HEAD;
         let posted = Route::find(parts.uri.path()) == Ok(Route::PostEvents) && parts.method == hyper::Method::POST;
-        let mut response = if posted { events::answer(&self, &parts, body).await } else { self.answer(&parts).await };
+        let mut response = match self.too_fast(&parts) {
+            Some(refusal) => refusal,
+            None if posted => events::answer(&self, &parts, body).await,
+            None => self.answer(&parts).await,
+        };
         security_headers(response.headers_mut());
         if head {
             *response.body_mut() = k2p_runtime::http::empty();
         }
         response
+    }
+
+    /// The refusal of a push whose client has used up its rate (`web.push_rate`).
+    fn too_fast(&self, parts: &Parts) -> Option<Response<BoxBody>> {
+        let pushes = self.pushes.as_ref().filter(|_| is_push(parts))?;
+        let Peer(client) = parts.extensions.get::<Peer>()?;
+        let wait = pushes.take(client.ip(), tokio::time::Instant::now()).err()?;
+        if let Some(limit) = &self.config.push_limit {
+            limit.refused.inc();
+        }
+        let detail = "This client pushes more often than web.push_rate allows. Send it again, later.";
+        Some(problem(StatusCode::TOO_MANY_REQUESTS, "Too many pushes", detail, Some(wait)))
     }
 
     async fn answer(self: &Arc<Self>, parts: &Parts) -> Response<BoxBody> {
@@ -318,10 +357,20 @@ impl Exposer {
     }
 }
 
+/// What makes a record for Kafka: a push of metrics, or events.
+fn is_push(parts: &Parts) -> bool {
+    let path = parts.uri.path();
+    match parts.method.as_str() {
+        "POST" => path.starts_with("/metrics/job") || path == "/api/v1/events",
+        "PUT" | "DELETE" => path.starts_with("/metrics/job"),
+        _ => false,
+    }
+}
+
 fn not_allowed(route: &Route) -> Response<BoxBody> {
     let detail = format!("This path answers {}.", route.allow());
     let status = StatusCode::METHOD_NOT_ALLOWED;
-    let mut response = k2p_runtime::http::problem(status, "Method not allowed", &detail, None);
+    let mut response = problem(status, "Method not allowed", &detail, None);
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(route.allow()));
     response
 }

@@ -93,3 +93,7 @@ async fn refuse(web: &Web, request: &Request<Incoming>) -> Option<Refused> {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests;

@@ -169,3 +169,19 @@ fn what_would_be_weaker_than_it_looks_is_refused() {
     let missing = WebConfig::load(Path::new("/nowhere/web.yml")).unwrap_err();
     assert!(missing[0].contains("/nowhere/web.yml: cannot be read"), "{missing:?}");
 }
+
+/// The annotated file that ships is taken as it stands, and shows every key.
+#[test]
+fn the_annotated_file_is_taken_and_shows_every_key() {
+    const SHIPPED: &str = include_str!("../../../../../../deploy/web.yml");
+    let dir = Dir::new();
+    let config = dir.good(SHIPPED);
+    assert!(!config.is_tls() && !config.authenticates() && config.http2 && config.rate.is_none());
+    let unknown = "x: 1\ntls_server_config: {x: 1}\nhttp_server_config: {x: 1}\nrate_limit: {x: 1}\n";
+    let faults = dir.load(unknown).unwrap_err();
+    let known: Vec<&str> = faults.iter().filter_map(|f| Some(f.split_once("known here: ")?.1)).collect();
+    assert_eq!(known.len(), 4, "{faults:#?}");
+    for key in known.iter().flat_map(|keys| keys.split(", ")) {
+        assert!(SHIPPED.contains(&format!("{key}:")) || SHIPPED.contains(&format!("{key}, ")) || SHIPPED.contains(&format!("{key} (")), "deploy/web.yml does not show {key}");
+    }
+}
