@@ -154,7 +154,8 @@ fn files() -> PathBuf {
     write("agent.yaml", "kafka: {brokers: nowhere}\nagent:\n  labels: {le: x}\n  scrape: [{ur: \"a:1\"}]\n");
     let key = "-----BEGIN PRIVATE KEY-----\n    c2VjcmV0\n    -----END PRIVATE KEY-----\n";
     let tls = format!("cert: nothing\n  key: |\n    {key}  cert_fil: x\n  min_version: TLS10\n  client_auth_type: x\n");
-    let web = "http_server_config: {headers: {Server: x}}\nbasic_auth_users: {alice: sesame}\nrate_limit: {interval: 1s}\n";
+    let web =
+        "http_server_config: {headers: {Server: x}}\nbasic_auth_users: {alice: sesame}\nrate_limit: {interval: 1s}\n";
     write("web.yml", &format!("tls_server_config:\n  {tls}{web}"));
     write("guarded.yaml", "kafka: {brokers: \"a:9092\"}\ntopics: [{name: k2p.metrics}]\nweb: {config_file: web.yml}\n");
     write("good-agent.yaml", "kafka: {brokers: \"a:1\"}\nagent: {scrape: [{url: \"http://a\"}]}\n");

@@ -18,8 +18,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::{BoxBody, BoxError, HttpLimits};
 
 /// An answer is handed on in pieces of this size, so that its reader's pace shows, and
-/// HTTP/2 holds no more than this of each answer.
-const PIECE: usize = 64 << 10;
+/// HTTP/2 holds no more than this of each answer. Small enough to be taken within the
+/// patience at the least pace.
+const PIECE: usize = 16 << 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -93,8 +94,9 @@ impl Activity {
         Turn { activity: self.clone(), number }
     }
 
-    /// Whether an answer has waited for its reader for longer than `patience` and the time
-    /// that what was taken is worth at `pace` bytes a second. The time in which the answer
+    /// Whether an answer has waited for its reader for longer than `patience` at once, or in
+    /// all for longer than that and the time that what was taken is worth at `pace` bytes a
+    /// second. The time in which the answer
     /// was made does not count: an honest reader of a slow scrape is never overdue.
     pub(super) fn overdue(&self, patience: Duration, pace: u32) -> bool {
         let (state, now) = (self.lock(), Instant::now());
@@ -102,7 +104,7 @@ impl Activity {
             let waiting = reading.waiting.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
             // Whole seconds of u64 bytes: exact enough for a patience.
             let worth = Duration::from_secs(reading.taken / u64::from(pace.max(1)));
-            reading.waited + waiting > patience + worth
+            waiting > patience || reading.waited + waiting > patience + worth
         })
     }
 }

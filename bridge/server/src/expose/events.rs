@@ -3,6 +3,7 @@
 //! Answered 200 only when Kafka has acknowledged every record that was made of them. A
 //! client that names its request (`k2p-id: INCARNATION;SEQUENCE`, or `Idempotency-Key`)
 //! may repeat it after any other answer: it counts once.
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::hash::Hasher;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use crate::append::{Append, Appender, Done, Place};
 
 /// What a request may weigh as it comes, and decompressed.
 const MAX_BODY: usize = 16 << 20;
-const MAX_PLAIN: usize = 32 << 20;
+const MAX_PLAIN: usize = 16 << 20;
 /// Lines of one key go into one record up to this size, below brokers' usual 1 MiB.
 const RECORD_BYTES: usize = 768 << 10;
 /// Rejections that an answer names.
@@ -152,7 +153,7 @@ fn topic(sink: &EventSink, parts: &Parts) -> Result<Arc<str>, Box<Response<BoxBo
     found.cloned().ok_or_else(unknown)
 }
 
-fn plain(headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, Box<Response<BoxBody>>> {
+fn plain(headers: &HeaderMap, body: &Bytes) -> Result<Bytes, Box<Response<BoxBody>>> {
     let unsupported =
         |detail: &str| Box::new(problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type", detail, None));
     let header = |name| headers.get(name).map(|v| v.to_str().unwrap_or("?"));
@@ -166,7 +167,8 @@ fn plain(headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, Box<Response<BoxBo
         return Err(unsupported("Send it plain, or compressed with gzip, zstd or snappy."));
     };
     match decompress(encoding, body, MAX_PLAIN) {
-        Ok(plain) => Ok(plain.into_owned()),
+        Ok(Cow::Borrowed(_)) => Ok(body.clone()),
+        Ok(Cow::Owned(plain)) => Ok(plain.into()),
         Err(DecompressError::TooLarge { limit }) => {
             let detail = format!("More than {limit} bytes decompressed. Send less at once.");
             Err(Box::new(problem(StatusCode::PAYLOAD_TOO_LARGE, "Body too large", &detail, None)))
@@ -348,7 +350,7 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(CONTENT_TYPE, kind.parse().unwrap());
             headers.insert(CONTENT_ENCODING, encoding.parse().unwrap());
-            plain(&headers, body).map_err(|response| response.status().as_u16())
+            plain(&headers, &Bytes::copy_from_slice(body)).map_err(|response| response.status().as_u16())
         };
         let packed = |encoding| k2p_core::compress::compress(encoding, b"{}").unwrap();
         assert_eq!(plain_of("application/x-ndjson", "", b"{}"), Ok(b"{}".to_vec()));

@@ -263,7 +263,7 @@ async fn a_body_that_breaks_breaks_the_connection() {
 /// Reads a little, again and again: never nothing for long, and never enough.
 #[tokio::test]
 async fn a_client_that_dribbles_is_cut_off_and_an_honest_slow_scrape_is_not() {
-    let limits = HttpLimits { write_timeout: Duration::from_millis(200), write_pace: 1 << 30, ..HttpLimits::default() };
+    let limits = HttpLimits { write_timeout: Duration::from_secs(1), write_pace: 1 << 30, ..HttpLimits::default() };
     let endless = service(|request: Request<Incoming>| async move {
         let slow = request.uri().path() == "/slow";
         let (tx, rx) = tokio::sync::mpsc::channel(1);
@@ -271,7 +271,7 @@ async fn a_client_that_dribbles_is_cut_off_and_an_honest_slow_scrape_is_not() {
             if slow {
                 // Made slowly, read at once: the time is ours.
                 for _ in 0..12 {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    tokio::time::sleep(Duration::from_millis(120)).await;
                     drop(tx.send(Bytes::from_static(b"piece")).await);
                 }
                 return;

@@ -294,7 +294,7 @@ async fn changed_files_are_taken_and_broken_ones_are_not() {
 }
 
 /// A connection that speaks HTTP/2, and what asks over it.
-async fn http2(pki: &Pki, running: &Running) -> hyper::client::conn::http2::SendRequest<crate::http::BoxBody> {
+async fn http2(pki: &Pki, running: &Running) -> hyper::client::conn::http2::SendRequest<BoxBody> {
     let mut tls = ClientAuthentication { ca_file: Some(pki.path("ca.pem")), ..Default::default() }.connector().unwrap();
     tls.alpn_protocols = vec![b"h2".to_vec()];
     let stream = TcpStream::connect(running.address).await.unwrap();
@@ -309,7 +309,7 @@ async fn http2(pki: &Pki, running: &Running) -> hyper::client::conn::http2::Send
     sender
 }
 
-fn ask(path: &str) -> Request<crate::http::BoxBody> {
+fn ask(path: &str) -> Request<BoxBody> {
     Request::builder().uri(format!("https://server.example{path}")).body(empty()).unwrap()
 }
 

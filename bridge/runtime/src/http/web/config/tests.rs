@@ -182,6 +182,11 @@ fn the_annotated_file_is_taken_and_shows_every_key() {
     let known: Vec<&str> = faults.iter().filter_map(|f| Some(f.split_once("known here: ")?.1)).collect();
     assert_eq!(known.len(), 4, "{faults:#?}");
     for key in known.iter().flat_map(|keys| keys.split(", ")) {
-        assert!(SHIPPED.contains(&format!("{key}:")) || SHIPPED.contains(&format!("{key}, ")) || SHIPPED.contains(&format!("{key} (")), "deploy/web.yml does not show {key}");
+        assert!(
+            SHIPPED.contains(&format!("{key}:"))
+                || SHIPPED.contains(&format!("{key}, "))
+                || SHIPPED.contains(&format!("{key} (")),
+            "deploy/web.yml does not show {key}"
+        );
     }
 }
