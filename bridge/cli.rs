@@ -130,6 +130,15 @@ pub(crate) struct KafkaArgs {
     pub(crate) properties: Vec<String>,
 }
 
+/// How a running bridge or agent is asked.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct HttpArgs {
+    /// Whom to trust and what to show, by the names of Prometheus' http_config: tls_config
+    /// (ca_file, cert_file, key_file, server_name, …) and basic_auth.
+    #[arg(long = "http.config.file", value_name = "FILE")]
+    pub(crate) http_config: Option<PathBuf>,
+}
+
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ServeArgs {
     /// The configuration file; flags win over what it says.
@@ -143,15 +152,21 @@ pub(crate) struct ServeArgs {
     /// A topic to consume; repeatable. With it the topics of the file do not count.
     #[arg(long = "kafka.topic", value_name = "NAME[:metrics|events|push]", help_heading = "Kafka")]
     pub(crate) topics: Vec<String>,
-    /// Where to listen; `:PORT` is every address, port 0 lets the system choose [default: :9527].
+    /// Where to listen; `:PORT` is every address, port 0 lets the system choose [default:
+    /// 127.0.0.1:9527, or :9527 where --web.config.file asks for passwords or certificates].
     #[arg(long = "web.listen-address", value_name = "HOST:PORT", help_heading = "Web")]
     pub(crate) listen: Option<String>,
+    /// TLS, client certificates, passwords and headers, in the format of Prometheus'
+    /// exporter-toolkit; followed while the bridge runs.
+    #[arg(long = "web.config.file", value_name = "FILE", help_heading = "Web")]
+    pub(crate) web_config: Option<PathBuf>,
     /// Where the other bridges reach this one [default: the listen address; this host's name
     /// where every address is listened on].
     #[arg(long = "web.advertise-address", value_name = "HOST:PORT", help_heading = "Web")]
     pub(crate) advertise: Option<String>,
     /// Where Prometheus reaches the bridges as one, e.g. a service in front of all of them;
-    /// service discovery by partition (/sd?by=partition) leads there.
+    /// service discovery by partition (/sd?by=partition) leads there. With http:// or https://
+    /// before it the targets say so.
     #[arg(long = "web.external-address", value_name = "HOST:PORT", help_heading = "Web")]
     pub(crate) external: Option<String>,
     /// How a request for a partition of another bridge is answered: proxy or redirect
@@ -171,8 +186,8 @@ pub(crate) struct ServeArgs {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct AgentArgs {
-    /// The configuration file, instead of flags: only --web.listen-address and those for logs
-    /// and telemetry go with it.
+    /// The configuration file, instead of flags: only --web.listen-address, --web.config.file
+    /// and those for logs and telemetry go with it.
     #[arg(long = "config.file", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
@@ -200,6 +215,10 @@ pub(crate) struct AgentArgs {
     /// Where the agent's own /metrics and /-/healthy are served [default: nowhere].
     #[arg(long = "web.listen-address", value_name = "HOST:PORT", help_heading = "Web")]
     pub(crate) listen: Option<String>,
+    /// TLS, client certificates, passwords and headers, in the format of Prometheus'
+    /// exporter-toolkit; followed while the agent runs.
+    #[arg(long = "web.config.file", value_name = "FILE", help_heading = "Web")]
+    pub(crate) web_config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) log: LogArgs,
 }
@@ -314,8 +333,14 @@ pub(crate) struct PushImportArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum CheckCommand {
     /// Reads a configuration file, of a bridge or an agent, and reports everything that is wrong
-    /// with it.
+    /// with it, and with the web configuration that it names.
     Config {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Reads a web configuration file (--web.config.file) and the certificates that it names, and
+    /// reports everything that is wrong with them.
+    WebConfig {
         /// The file.
         file: PathBuf,
     },
@@ -330,6 +355,8 @@ pub(crate) enum CheckCommand {
         /// What is asked.
         #[arg(default_value = "http://127.0.0.1:9527/-/healthy")]
         url: String,
+        #[command(flatten)]
+        http: HttpArgs,
     },
     /// Reads a directory of templates, runs their cases and prints the catalogue of metrics.
     ///
@@ -398,6 +425,8 @@ pub(crate) struct ExplainArgs {
     /// Any bridge of the group.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9527")]
     pub(crate) bridge: String,
+    #[command(flatten)]
+    pub(crate) http: HttpArgs,
     /// What is printed.
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = ExplainOutput::Report)]
     pub(crate) output: ExplainOutput,

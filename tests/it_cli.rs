@@ -64,7 +64,7 @@ fn with_end(text: &str) -> String {
 }
 
 /// Every command with a help text of its own.
-const COMMANDS: [&[&str]; 20] = [
+const COMMANDS: [&[&str]; 21] = [
     &[],
     &["serve"],
     &["agent"],
@@ -78,6 +78,7 @@ const COMMANDS: [&[&str]; 20] = [
     &["check", "health"],
     &["check", "kafka"],
     &["check", "templates"],
+    &["check", "web-config"],
     &["decode"],
     &["explain"],
     &["logs"],
@@ -153,6 +154,12 @@ fn files() -> PathBuf {
     write("lease.yaml", CONTRADICTION);
     write("no-yaml.yaml", "kafka: {brokers: \"a:9092\"\ntopics: ]\n");
     write("agent.yaml", "kafka: {brokers: nowhere}\nagent:\n  labels: {le: x}\n  scrape: [{ur: \"a:1\"}]\n");
+    let key = "-----BEGIN PRIVATE KEY-----\n    c2VjcmV0\n    -----END PRIVATE KEY-----\n";
+    let tls = format!("cert: nothing\n  key: |\n    {key}  cert_fil: x\n  min_version: TLS10\n  client_auth_type: x\n");
+    let web =
+        "http_server_config: {headers: {Server: x}}\nbasic_auth_users: {alice: sesame}\nrate_limit: {interval: 1s}\n";
+    write("web.yml", &format!("tls_server_config:\n  {tls}{web}"));
+    write("guarded.yaml", "kafka: {brokers: \"a:9092\"}\ntopics: [{name: k2p.metrics}]\nweb: {config_file: web.yml}\n");
     write("good-agent.yaml", "kafka: {brokers: \"a:1\"}\nagent: {scrape: [{url: \"http://a\"}]}\n");
     dir
 }
@@ -221,10 +228,14 @@ fn errors_of_the_other_commands_are_as_they_were_read() {
             &["check", "config", "lease.yaml"],
             &["check", "config", "agent.yaml"],
             &["check", "config", "good-agent.yaml"],
+            &["check", "web-config", "web.yml"],
+            &["check", "web-config", "missing.yml"],
+            &["check", "config", "guarded.yaml"],
             &["check", "kafka"],
             &["topics", "create"],
             &["topics", "check", "--kafka.brokers", "nowhere", "--kafka.property", "foo.bar=1"],
             &["check", "health", "http://127.0.0.1:1/-/ready"],
+            &["check", "health", "--http.config.file", "missing.yml"],
             &["demo", "--ports", "1"],
             &["demo", "--prometheus", "missing/prometheus"],
             &["decode", "missing.txt"],

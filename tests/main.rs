@@ -56,6 +56,8 @@ mod it_socket;
 mod it_stale;
 mod it_templates;
 mod it_topics;
+mod it_web_abuse;
+mod it_web_tls;
 mod push;
 mod support;
 mod support_tests;

@@ -59,7 +59,10 @@ fn load(args: &AgentArgs) -> Result<Config, Vec<String>> {
         "localhost:9092".clone_into(&mut raw.brokers);
     }
     match Config::validate(raw) {
-        Ok(config) if faults.is_empty() => Ok(config),
+        Ok(mut config) if faults.is_empty() => {
+            config.web_config.clone_from(&args.web_config);
+            Ok(config)
+        }
         Ok(_) => Err(faults),
         Err(more) => {
             faults.extend(more);
@@ -100,6 +103,7 @@ fn from_file(path: &Path, args: &AgentArgs) -> Result<Config, Vec<String>> {
     match load_file(path) {
         Ok(mut config) if faults.is_empty() => {
             config.listen_address = address.or(config.listen_address);
+            config.web_config = args.web_config.clone().or(config.web_config);
             Ok(config)
         }
         Ok(_) => Err(faults),

@@ -1,4 +1,4 @@
-//! `kafka2prom check config|kafka|templates`
+//! `kafka2prom check config|web-config|kafka|health|templates`
 mod templates;
 
 use std::path::Path;
@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use hyper::HeaderMap;
 use k2p_runtime::config::Reader;
-use k2p_runtime::http::client::{ClientConfig, HttpClient};
+use k2p_runtime::http::client::HttpClient;
+use k2p_runtime::http::web::WebConfig;
 use k2p_server::check::{self, Verdict};
 use k2p_server::config::Flags;
 
-use super::{Done, Failure, agent, kafka_config, process, serve};
-use crate::cli::{CheckCommand, CheckKafkaArgs};
+use super::{Done, Failure, agent, http_client, kafka_config, process, serve};
+use crate::cli::{CheckCommand, CheckKafkaArgs, HttpArgs};
 
 /// What supervises a process asks it every few seconds.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(4);
@@ -26,14 +27,20 @@ pub(crate) fn run(command: &CheckCommand) -> Done {
             Ok(())
         }
         CheckCommand::Kafka(args) => kafka(args),
-        CheckCommand::Health { url } => health(url),
+        CheckCommand::WebConfig { file } => {
+            let config = WebConfig::load(file).map_err(Failure::Usage)?;
+            println!("{}: ok, {}", file.display(), config.summary());
+            Ok(())
+        }
+        CheckCommand::Health { url, http } => health(url, http),
         CheckCommand::Templates(args) => templates::run(args),
     }
 }
 
-fn health(url: &str) -> Done {
+fn health(url: &str, http: &HttpArgs) -> Done {
+    let config = http_client(http)?;
     let answer = process::tokio_runtime()?.block_on(async {
-        let client = HttpClient::new(&ClientConfig::default()).map_err(Failure::failed)?;
+        let client = HttpClient::new(&config).map_err(Failure::failed)?;
         let asked = client.get(url, HeaderMap::new(), HEALTH_TIMEOUT, HEALTH_BYTES).await;
         asked.map_err(|e| Failure::failed(format_args!("{url} does not answer: {e}")))
     })?;
@@ -50,12 +57,19 @@ fn is_agents(file: &Path) -> bool {
 
 fn check_bridges(file: &Path) -> Result<String, Vec<String>> {
     let config = serve::load(Some(file), &Flags::default())?;
+    check_web(config.web.config_file.as_deref())?;
     let names: Vec<&str> = config.topics.iter().map(|t| &*t.name).collect();
     Ok(format!("a bridge that consumes {}", names.join(", ")))
 }
 
+/// The web configuration that a file names.
+fn check_web(file: Option<&Path>) -> Result<(), Vec<String>> {
+    file.map_or(Ok(()), |file| WebConfig::load(file).map(|_| ()))
+}
+
 fn check_agents(file: &Path) -> Result<String, Vec<String>> {
     let config = agent::load_file(file)?;
+    check_web(config.web_config.as_deref())?;
     Ok(format!("an agent; targets: {}, files: {}", config.targets.len(), config.files.len()))
 }
 

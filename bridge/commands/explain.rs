@@ -2,11 +2,11 @@
 use std::time::Duration;
 
 use hyper::HeaderMap;
-use k2p_runtime::http::client::{ClientConfig, HttpClient};
+use k2p_runtime::http::client::HttpClient;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use super::{Done, Failure, process};
+use super::{Done, Failure, http_client, process};
 use crate::cli::{ExplainArgs, ExplainOutput};
 
 /// An explanation is a page.
@@ -21,9 +21,10 @@ pub(crate) fn run(args: &ExplainArgs) -> Done {
     if let Some(metric) = &args.metric {
         url.push_str(&format!("&metric={}", encode(metric)));
     }
+    let config = http_client(&args.http)?;
     let runtime = process::tokio_runtime()?;
     let answer = runtime.block_on(async {
-        let client = HttpClient::new(&ClientConfig::default()).map_err(Failure::failed)?;
+        let client = HttpClient::new(&config).map_err(Failure::failed)?;
         client.get(&url, HeaderMap::new(), TIMEOUT, MAX_BYTES).await.map_err(|e| {
             Failure::failed(format_args!("{bridge} does not answer: {e}; name a running bridge with --bridge URL"))
         })

@@ -15,6 +15,7 @@ pub(crate) mod topics;
 
 use std::fmt::Display;
 
+use k2p_runtime::http::client::{ClientAuthentication, ClientConfig};
 use k2p_runtime::kafka::{KafkaConfigError, Subject};
 
 /// How a command ends when it does not end well. Exit codes as in design §5.
@@ -50,6 +51,13 @@ impl Failure {
 
 /// What a command returns.
 pub(crate) type Done = Result<(), Failure>;
+
+/// How a command shows itself to a bridge, and whom it trusts.
+pub(crate) fn http_client(args: &crate::cli::HttpArgs) -> Result<ClientConfig, Failure> {
+    let load = |path| ClientAuthentication::load(path).map_err(Failure::Usage);
+    let authentication = args.http_config.as_deref().map(load).transpose()?.unwrap_or_default();
+    Ok(ClientConfig { authentication, ..ClientConfig::default() })
+}
 
 /// The Kafka settings of a command that has flags only.
 pub(crate) fn kafka_config(

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k2p_runtime::config::{Document, Reader};
+use k2p_runtime::http::{self, web::Web};
 use k2p_server::bridge::{self, Setup};
 use k2p_server::config::{self, Config, Flags};
 use k2p_server::expose::BuildInfo;
@@ -22,7 +23,11 @@ pub(crate) fn run(args: &ServeArgs) -> Done {
         if args.end_with_stdin {
             process::end_with_stdin(&process.shutdown);
         }
-        let listener = listen(&config.web.listen).await?;
+        let open = |path: &Path| Web::open(path, &process.runtime.http).map_err(Failure::Usage);
+        let web = config.web.config_file.as_deref().map(open).transpose()?;
+        let guarded = web.as_ref().is_some_and(|web| web.authenticates());
+        let listener = listen(config.web.listen_address(guarded)).await?;
+        http::warn_if_open(listener.local_addr().map_err(Failure::failed)?, web.as_deref());
         let reload = args.config.clone().map(|path| {
             let flags = flags.clone();
             Arc::new(move || load(Some(&path), &flags).map_err(|faults| faults.join("\n"))) as bridge::Reload
@@ -31,6 +36,7 @@ pub(crate) fn run(args: &ServeArgs) -> Done {
             listener,
             registry: process.registry.clone(),
             runtime: process.runtime.clone(),
+            web,
             build: BuildInfo { version: VERSION.to_owned(), revision: REVISION.to_owned() },
             reload,
             on_stall: process::stalled(),
@@ -86,5 +92,6 @@ fn flags(args: &ServeArgs) -> Flags {
         external: args.external.clone(),
         route: args.route.clone(),
         admin_api: args.admin,
+        web_config: args.web_config.clone(),
     }
 }

@@ -18,6 +18,7 @@ pub mod kafka;
 pub mod kafka_clients;
 pub mod oracle;
 pub mod parts;
+pub mod pki;
 pub mod poll;
 pub mod process;
 pub mod prometheus;

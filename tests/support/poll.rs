@@ -1,9 +1,20 @@
 //! Waiting for a condition, never for a while.
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// Between two looks: short beside anything that is waited for.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// Sets a flag at the end of its block, however that ends: threads of a scope that wait for
+/// it would else hold up a panic for ever.
+pub struct AtEnd<'a>(pub &'a AtomicBool);
+
+impl Drop for AtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
 
 /// Asks `probe` until it gives something; panics with `what` after `timeout`.
 #[track_caller]

@@ -19,6 +19,7 @@ use std::io;
 use std::sync::Arc;
 
 use k2p_runtime::http::client::{ClientConfig, ClientError, HttpClient};
+use k2p_runtime::http::web::Web;
 use k2p_runtime::http::{self, HttpLimits};
 use k2p_runtime::kafka::KafkaLog;
 use k2p_runtime::metrics::{MetricsError, RuntimeMetrics};
@@ -50,6 +51,9 @@ pub enum AgentError {
     /// librdkafka refuses the settings.
     #[error("the Kafka client does not start: {0}; check the properties")]
     Kafka(#[from] KafkaError),
+    /// The web configuration file cannot be used; one fault a line.
+    #[error("{0}")]
+    Web(String),
     /// The HTTP client cannot be made.
     #[error("the HTTP client does not start: {0}")]
     Client(#[from] ClientError),
@@ -78,10 +82,12 @@ pub async fn run(
     let shipper = Arc::new(Shipper::new(&config, metrics.clone(), log)?);
     let mut tasks = JoinSet::new();
     if let Some(address) = &config.listen_address {
-        let listener = listen(address).await?;
+        let open = |path| Web::open(path, &runtime.http).map_err(|faults| AgentError::Web(faults.join("\n")));
+        let guard = config.web_config.as_deref().map(open).transpose()?;
+        let listener = listen(address, guard.as_deref()).await?;
         let service = web::service(registry.clone());
         let limits = HttpLimits::default();
-        tasks.spawn(http::serve(listener, service, limits, shutdown.clone(), runtime.http.clone()));
+        tasks.spawn(http::serve_web(listener, service, limits, guard, shutdown.clone(), runtime.http.clone()));
     }
     for target in config.targets {
         let (client, shipper, metrics) = (client.clone(), Arc::clone(&shipper), metrics.clone());
@@ -104,10 +110,11 @@ pub async fn run(
     Ok(())
 }
 
-async fn listen(address: &str) -> Result<TcpListener, AgentError> {
+async fn listen(address: &str, guard: Option<&Web>) -> Result<TcpListener, AgentError> {
     let failed = |source| AgentError::Listen { address: address.to_owned(), source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let local = listener.local_addr().map_err(failed)?;
+    http::warn_if_open(local, guard);
     tracing::info!(listen = %local, "ready");
     Ok(listener)
 }

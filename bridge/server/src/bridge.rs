@@ -14,6 +14,7 @@ use k2p_pipelines::template::TemplateSet;
 use k2p_push::state::PushConfig;
 use k2p_runtime::clock::{mono_ms, unix_ms};
 use k2p_runtime::http::client::{ClientConfig, ClientError, HttpClient};
+use k2p_runtime::http::web::Web as WebGuard;
 use k2p_runtime::http::{BoxFuture, HttpLimits, service};
 use k2p_runtime::kafka::KafkaLog;
 use k2p_runtime::metrics::{MetricsError, RuntimeMetrics};
@@ -22,10 +23,10 @@ use prometheus::{IntGauge, Registry};
 use tokio::net::TcpListener;
 
 use crate::append::Appender;
-use crate::config::{Config, Web};
+use crate::config::{Config, Scheme, Web};
 use crate::consume::{self, ConsumeError, LogSink, Switches, TopicKind};
 use crate::expose::{
-    BuildInfo, Eraser, EventSink, ExposeConfig, Exposer, Hook, Hooks, JobLogs, PushSink, State, TopicInfo,
+    BuildInfo, Eraser, EventSink, ExposeConfig, Exposer, Hook, Hooks, JobLogs, PushLimit, PushSink, State, TopicInfo,
 };
 use crate::live::LivePartitions;
 use crate::metrics::{Clocks, ServerMetrics};
@@ -84,6 +85,8 @@ pub struct Setup {
     pub registry: Registry,
     /// The process' own metrics, registered on `registry`.
     pub runtime: RuntimeMetrics,
+    /// TLS and passwords of the listener; `None`: neither.
+    pub web: Option<Arc<WebGuard>>,
     /// Version and revision.
     pub build: BuildInfo,
     /// Reads the configuration again (`/-/reload`); `None`: there is no file.
@@ -152,9 +155,12 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
         clocks: Clocks { mono: mono_ms, wall: unix_ms },
         started: unix_ms(),
         build: setup.build,
-        client: HttpClient::new(&ClientConfig::default())?,
+        client: HttpClient::new(&ClientConfig {
+            authentication: config.web.peer_http.clone(),
+            ..ClientConfig::default()
+        })?,
         hooks: Hooks {
-            reload: reload_hook(setup.reload, live.clone(), templates),
+            reload: reload_hook(setup.reload, setup.web.clone(), live.clone(), templates),
             drain: drain_hook(live.clone(), switches.leave.clone()),
             healthy: Arc::new(move || healthy.load(Ordering::SeqCst)),
             kafka_up: Arc::new(move || log.is_up()),
@@ -165,13 +171,21 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
         maskers,
         logs: logs.as_ref().map(|l| JobLogs { reader: l.reader.clone(), shared: l.shared }),
     });
-    let exposer = Exposer::new(expose_config(&config, advertise.clone()), state);
+    let mut exposed = expose_config(&config, advertise.clone(), setup.web.as_ref().is_some_and(|web| web.is_tls()));
+    let refused = setup.runtime.http.requests_refused.with_label_values(&["client_rate"]);
+    exposed.push_limit = config.web.push_rate.map(|rate| PushLimit { rate, refused });
+    let exposer = Exposer::new(exposed, state);
     let answer = service(move |request| exposer.clone().handle(request));
     let web_end = Shutdown::new();
-    let web = tokio::spawn(k2p_runtime::http::serve(
+    let web = tokio::spawn(k2p_runtime::http::serve_web(
         setup.listener,
         answer,
-        HttpLimits::default(),
+        HttpLimits {
+            connections: config.web.connections,
+            connections_per_client: config.web.connections_per_client,
+            ..HttpLimits::default()
+        },
+        setup.web,
         web_end.clone(),
         setup.runtime.http.clone(),
     ));
@@ -212,13 +226,18 @@ async fn hand_over(live: &LivePartitions, in_flight: &IntGauge) {
     }
 }
 
-fn expose_config(config: &Config, advertise: String) -> ExposeConfig {
+fn expose_config(config: &Config, advertise: String, tls: bool) -> ExposeConfig {
+    let spoken = if tls { Scheme::Https } else { Scheme::Http };
+    // Prometheus' own default is http: nothing is said where nothing else is meant.
+    let external_scheme = config.web.external_scheme.or(tls.then_some(Scheme::Https));
     ExposeConfig {
+        peer_scheme: config.web.peer_scheme.unwrap_or(spoken).as_str(),
+        external_scheme: external_scheme.map(Scheme::as_str),
         advertise_address: advertise,
         external_address: config.web.external.clone(),
         route: config.web.route,
         peers: config.web.peers.clone(),
-        peer_token: config.web.peer_token.clone(),
+        peer_token: config.web.peer_token.as_ref().map(|token| token.expose().to_owned()),
         admin_api: config.web.admin_api,
         max_scrapes: config.web.max_scrapes,
         topics: config.topics.iter().map(topic_info).collect(),
@@ -375,12 +394,22 @@ fn drain_hook(live: Arc<LivePartitions>, leave: Shutdown) -> Hook {
     })
 }
 
-fn reload_hook(reload: Option<Reload>, live: Arc<LivePartitions>, templates: Arc<ArcSwap<TemplateSet>>) -> Hook {
+fn reload_hook(
+    reload: Option<Reload>,
+    web: Option<Arc<WebGuard>>,
+    live: Arc<LivePartitions>,
+    templates: Arc<ArcSwap<TemplateSet>>,
+) -> Hook {
     Arc::new(move || -> BoxFuture<Result<(), String>> {
-        let (reload, live, templates) = (reload.clone(), live.clone(), templates.clone());
+        let (reload, web, live, templates) = (reload.clone(), web.clone(), live.clone(), templates.clone());
         Box::pin(async move {
+            let again = web.is_some();
+            if let Some(web) = web {
+                tokio::task::spawn_blocking(move || web.reload()).await.map_err(|e| e.to_string())??;
+            }
             let Some(reload) = reload else {
-                return Err("this bridge runs without a configuration file: nothing to reload".to_owned());
+                let nothing = || "this bridge runs without a configuration file: nothing to reload".to_owned();
+                return again.then_some(()).ok_or_else(nothing);
             };
             let read = move || {
                 let config = reload()?;

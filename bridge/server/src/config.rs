@@ -3,6 +3,7 @@
 //! Defaults run as they are: a broker, a group and a topic are all that is needed.
 //! Everything that is wrong is reported at once.
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,14 +12,14 @@ use k2p_core::codec::Format;
 use k2p_core::labels::Labels;
 use k2p_core::ownership;
 use k2p_push::ttl::TtlRules;
-use k2p_runtime::config::{Section, format_duration, parse_host_port, parse_listen_address};
+use k2p_runtime::config::{Section, format_duration};
 use k2p_runtime::kafka::{KafkaConfig, KafkaConfigError, KafkaTimings, Subject};
 
 use crate::consume::{Topic, TopicKind};
-use crate::expose::RouteMode;
 use crate::live::Policy;
 pub use masking::Masking;
 pub use pipelines::{DEFAULT_STATE, Logs, Pipelines, Runs};
+pub use web::{DEFAULT_LISTEN, DEFAULT_LISTEN_GUARDED, Scheme, Web};
 
 mod masking;
 mod pipelines;
@@ -26,6 +27,7 @@ mod push;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests;
+mod web;
 
 /// What the command line says; what is set wins over the file.
 #[derive(Debug, Clone, Default)]
@@ -48,6 +50,8 @@ pub struct Flags {
     pub route: Option<String>,
     /// `--web.enable-admin-api`
     pub admin_api: bool,
+    /// `--web.config.file`
+    pub web_config: Option<PathBuf>,
 }
 
 /// A bridge's validated configuration.
@@ -73,29 +77,6 @@ pub struct Config {
     pub web: Web,
 }
 
-/// The HTTP side's part.
-#[derive(Debug, Clone)]
-pub struct Web {
-    /// `HOST:PORT`, port 0: the system chooses.
-    pub listen: String,
-    /// Where other bridges reach this one; `None`: derived from the bound address.
-    pub advertise: Option<String>,
-    /// Where Prometheus reaches all bridges as one.
-    pub external: Option<String>,
-    /// Proxy or redirect.
-    pub route: RouteMode,
-    /// Patterns of advertised addresses that may be asked.
-    pub peers: Vec<String>,
-    /// The token that the bridges share.
-    pub peer_token: Option<String>,
-    /// Admin calls are allowed.
-    pub admin_api: bool,
-    /// Scrapes under way at once; more get 503.
-    pub max_scrapes: usize,
-}
-
-/// Where `serve` listens if nothing is said.
-pub const DEFAULT_LISTEN: &str = ":9527";
 /// The consumer group if nothing is said.
 pub const DEFAULT_GROUP: &str = "kafka2prom";
 
@@ -117,7 +98,7 @@ pub fn read(root: &Section<'_>, flags: &Flags, errors: &mut Vec<String>) -> Opti
     let deadletter = root.section("state").string("deadletter").filter(|t| !t.is_empty()).map(Arc::from);
     let pipelines = pipelines::read(root);
     let push_ttl = push::ttl(&root.section("push"));
-    let web = web(&root.section("web"), flags, errors);
+    let web = web::read(&root.section("web"), flags, errors);
     if errors.len() > before {
         return None;
     }
@@ -380,57 +361,4 @@ fn timers(lease: Duration, wait: Duration) -> ownership::Config {
 #[cfg(feature = "faults")]
 fn timers(lease: Duration, wait: Duration) -> ownership::Config {
     ownership::Config { rules: crate::faults::rules(), ..ownership::Config::new(millis(lease), millis(wait)) }
-}
-
-fn web(section: &Section<'_>, flags: &Flags, errors: &mut Vec<String>) -> Option<Web> {
-    let remedy = "write HOST:PORT, or :PORT for every address";
-    let in_file =
-        section.parsed("listen_address", "an address", remedy, |t| parse_listen_address(t).map_err(|e| e.to_string()));
-    let listen = match &flags.listen {
-        Some(text) => {
-            parse_listen_address(text).map_err(|e| errors.push(format!("--web.listen-address {text}: {e}"))).ok()
-        }
-        None => in_file.or_else(|| parse_listen_address(DEFAULT_LISTEN).ok()),
-    };
-    let advertise = address(section, "advertise_address", "--web.advertise-address", flags.advertise.as_ref(), errors);
-    let external = address(section, "external_address", "--web.external-address", flags.external.as_ref(), errors);
-    let routes = [("proxy", RouteMode::Proxy), ("redirect", RouteMode::Redirect)];
-    let mut route = section.choice("route", &routes).unwrap_or_default();
-    if let Some(text) = &flags.route {
-        match routes.iter().find(|(name, _)| name == text) {
-            Some((_, mode)) => route = *mode,
-            None => errors.push(format!("--web.route {text}: no such way; write proxy or redirect")),
-        }
-    }
-    let max_scrapes = section.integer("max_scrapes", 1..=100_000).unwrap_or(256);
-    Some(Web {
-        listen: listen?,
-        advertise,
-        external,
-        route,
-        peers: section.string_list("peers").unwrap_or_else(|| vec!["*".to_owned()]),
-        peer_token: section.string("peer_token"),
-        admin_api: section.bool("enable_admin_api").unwrap_or(false) || flags.admin_api,
-        max_scrapes: usize::try_from(max_scrapes).unwrap_or(256),
-    })
-}
-
-fn address(
-    section: &Section<'_>,
-    key: &str,
-    flag: &str,
-    given: Option<&String>,
-    errors: &mut Vec<String>,
-) -> Option<String> {
-    let remedy = "write HOST:PORT";
-    let check = |text: &str| parse_host_port(text).map(|_| text.to_owned()).map_err(|e| e.to_string());
-    let in_file = section.parsed(key, "an address", remedy, check);
-    let Some(text) = given else { return in_file };
-    match check(text) {
-        Ok(address) => Some(address),
-        Err(error) => {
-            errors.push(format!("{flag} {text}: {error}"));
-            None
-        }
-    }
 }

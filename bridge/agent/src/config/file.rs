@@ -29,7 +29,7 @@ impl Config {
     ///   files:
     ///     - {path: /var/lib/orders/metrics.prom, labels: {job: orders}, poll: 1s}
     ///   limits: {dump_bytes: 64MiB, record_bytes: 900KB}
-    /// web: {listen_address: "127.0.0.1:9527"}
+    /// web: {listen_address: "127.0.0.1:9527", config_file: /etc/kafka2prom/web.yml}
     /// ```
     ///
     /// What is wrong is noted in the section's reader, whose `finish` has the last
@@ -73,6 +73,7 @@ impl Config {
             "write one such as 127.0.0.1:9527",
             |text| parse_listen_address(text).map_err(|e| e.to_string()),
         );
+        let web_config = root.section("web").string("config_file").filter(|path| !path.is_empty());
         let kafka = kafka?;
         valid.then_some(Config {
             kafka,
@@ -82,6 +83,7 @@ impl Config {
             dump_bytes,
             record_bytes,
             listen_address,
+            web_config: web_config.map(Into::into),
             flush_timeout: DEFAULT_FLUSH,
         })
     }

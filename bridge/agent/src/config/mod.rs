@@ -74,6 +74,8 @@ pub struct Config {
     pub record_bytes: u64,
     /// Where the agent's own `/metrics` and `/-/healthy` are served; `None`: nowhere.
     pub listen_address: Option<String>,
+    /// TLS and passwords there: a file in exporter-toolkit's format.
+    pub web_config: Option<PathBuf>,
     /// How long the end may wait for Kafka's acknowledgements.
     pub flush_timeout: Duration,
 }
@@ -160,6 +162,7 @@ impl Config {
                 dump_bytes: DEFAULT_DUMP_BYTES,
                 record_bytes: DEFAULT_RECORD_BYTES,
                 listen_address: raw.listen_address,
+                web_config: None,
                 flush_timeout: DEFAULT_FLUSH,
             }),
             _ => Err(errors.0),

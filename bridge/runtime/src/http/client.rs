@@ -1,19 +1,22 @@
 //! A small HTTP client: plain and TLS, every wait and every body bounded.
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+mod settings;
 
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::header::HeaderMap;
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
+use tokio::time::Instant;
+
+pub use settings::{ClientAuthentication, Password};
 
 use super::{BoxBody, BoxError, empty};
 
@@ -24,13 +27,17 @@ pub struct ClientConfig {
     pub connect_timeout: Duration,
     /// How long an unused connection is kept.
     pub idle_timeout: Duration,
-    /// Certificates in PEM to trust instead of the system's.
-    pub ca_file: Option<PathBuf>,
+    /// Whom it trusts and how it shows itself.
+    pub authentication: ClientAuthentication,
 }
 
 impl Default for ClientConfig {
     fn default() -> Self {
-        Self { connect_timeout: Duration::from_secs(5), idle_timeout: Duration::from_secs(90), ca_file: None }
+        Self {
+            connect_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(90),
+            authentication: ClientAuthentication::default(),
+        }
     }
 }
 
@@ -90,11 +97,86 @@ pub struct Fetched {
     pub body: Bytes,
 }
 
+/// Between two looks whether the certificates' files have changed.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// A client with its pool of connections. Clones share the pool. HTTP/1.1; redirects
-/// are not followed, proxies from the environment are not used.
-#[derive(Debug, Clone)]
+/// are not followed, proxies from the environment are not used. Certificates and password
+/// are read again when their files have changed.
+#[derive(Clone)]
 pub struct HttpClient {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: ClientConfig,
+    current: ArcSwap<Current>,
+    seen: Mutex<(Instant, Vec<Option<SystemTime>>)>,
+}
+
+struct Current {
     client: Client<HttpsConnector<HttpConnector>, BoxBody>,
+    authorization: Option<HeaderValue>,
+}
+
+impl fmt::Debug for HttpClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpClient").field("config", &self.inner.config).finish_non_exhaustive()
+    }
+}
+
+impl Current {
+    fn new(config: &ClientConfig) -> Result<Current, ClientError> {
+        let mut http = HttpConnector::new();
+        http.set_connect_timeout(Some(config.connect_timeout));
+        http.set_nodelay(true);
+        http.enforce_http(false);
+        let tls = config.authentication.connector()?;
+        let mut builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
+        if let Some(name) = &config.authentication.server_name {
+            builder = builder.with_server_name_resolver(FixedServerNameResolver::new(settings::server_name(name)?));
+        }
+        let connector = builder.enable_http1().wrap_connector(http);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(config.idle_timeout)
+            .pool_max_idle_per_host(4)
+            .build(connector);
+        Ok(Current { client, authorization: config.authentication.authorization()? })
+    }
+}
+
+impl Inner {
+    fn stamps(&self) -> Vec<Option<SystemTime>> {
+        let stamp = |path: &std::path::Path| std::fs::metadata(path).and_then(|m| m.modified()).ok();
+        self.config.authentication.files().into_iter().map(stamp).collect()
+    }
+
+    /// Whether the files were not looked at for a while; whoever is told so looks.
+    fn is_due(&self) -> bool {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.1.is_empty() || seen.0.elapsed() < LOOK {
+            return false;
+        }
+        seen.0 = Instant::now();
+        true
+    }
+
+    /// Takes changed files. Blocks.
+    fn look(&self) {
+        let stamps = self.stamps();
+        if self.seen.lock().unwrap_or_else(PoisonError::into_inner).1 == stamps {
+            return;
+        }
+        match Current::new(&self.config) {
+            Ok(current) => {
+                self.current.store(Arc::new(current));
+                tracing::info!("the client's certificates were read again");
+            }
+            Err(error) => tracing::error!(%error, "the client's certificates cannot be used; the former ones stay"),
+        }
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).1 = stamps;
+    }
 }
 
 impl HttpClient {
@@ -102,26 +184,26 @@ impl HttpClient {
     /// without certificates only `https` fails.
     ///
     /// # Errors
-    /// [`ClientError::Certificates`], if `ca_file` holds none.
+    /// [`ClientError::Certificates`], if the files of its configuration cannot be used.
     pub fn new(config: &ClientConfig) -> Result<Self, ClientError> {
-        let mut http = HttpConnector::new();
-        http.set_connect_timeout(Some(config.connect_timeout));
-        http.set_nodelay(true);
-        http.enforce_http(false);
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| ClientError::Tls(error.to_string()))?
-            .with_root_certificates(roots(config)?)
-            .with_no_client_auth();
-        let connector =
-            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(http);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(config.idle_timeout)
-            .pool_max_idle_per_host(4)
-            .build(connector);
-        Ok(Self { client })
+        let current = ArcSwap::from_pointee(Current::new(config)?);
+        let inner = Inner { config: config.clone(), current, seen: Mutex::new((Instant::now(), Vec::new())) };
+        let stamps = inner.stamps();
+        inner.seen.lock().unwrap_or_else(PoisonError::into_inner).1 = stamps;
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Sends a request as it is, with the credentials that belong to it.
+    async fn request(&self, mut request: Request<BoxBody>) -> Result<Response<hyper::body::Incoming>, ClientError> {
+        if self.inner.is_due() {
+            let inner = self.inner.clone();
+            drop(tokio::task::spawn_blocking(move || inner.look()));
+        }
+        let current = self.inner.current.load_full();
+        if let Some(value) = &current.authorization {
+            request.headers_mut().entry(AUTHORIZATION).or_insert_with(|| value.clone());
+        }
+        current.client.request(request).await.map_err(|e| classify(&e))
     }
 
     /// A GET whose whole response is here within `timeout` and whose body has at most
@@ -154,7 +236,7 @@ impl HttpClient {
         max_bytes: usize,
     ) -> Result<Fetched, ClientError> {
         let whole = async {
-            let response = self.client.request(request).await.map_err(|e| classify(&e))?;
+            let response = self.request(request).await?;
             let (head, body) = response.into_parts();
             let body = match Limited::new(body, max_bytes).collect().await {
                 Ok(body) => body.to_bytes(),
@@ -177,9 +259,9 @@ impl HttpClient {
     /// # Errors
     /// See [`ClientError`].
     pub async fn send(&self, request: Request<BoxBody>, timeout: Duration) -> Result<Response<BoxBody>, ClientError> {
-        match tokio::time::timeout(timeout, self.client.request(request)).await {
+        match tokio::time::timeout(timeout, self.request(request)).await {
             Ok(Ok(response)) => Ok(response.map(|body| body.map_err(BoxError::from).boxed_unsync())),
-            Ok(Err(error)) => Err(classify(&error)),
+            Ok(Err(error)) => Err(error),
             Err(_) => Err(ClientError::Timeout(timeout)),
         }
     }
@@ -204,26 +286,6 @@ pub fn parse_url(url: &str) -> Result<Uri, ClientError> {
         return Err(ClientError::BadUrl("names no host"));
     }
     Ok(uri)
-}
-
-fn roots(config: &ClientConfig) -> Result<RootCertStore, ClientError> {
-    let mut store = RootCertStore::empty();
-    let Some(path) = &config.ca_file else {
-        for certificate in rustls_native_certs::load_native_certs().certs {
-            // A system's store may hold certificates that are too odd to be used.
-            drop(store.add(certificate));
-        }
-        return Ok(store);
-    };
-    let unreadable = |error: &dyn std::fmt::Display| ClientError::Certificates(format!("{}: {error}", path.display()));
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|e| unreadable(&e))? {
-        let certificate = certificate.map_err(|error| unreadable(&error))?;
-        store.add(certificate).map_err(|error| unreadable(&error))?;
-    }
-    if store.is_empty() {
-        return Err(unreadable(&"no certificate in PEM in it"));
-    }
-    Ok(store)
 }
 
 fn classify(error: &hyper_util::client::legacy::Error) -> ClientError {

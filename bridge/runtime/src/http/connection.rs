@@ -1,7 +1,9 @@
 //! One connection's clock: a stream that ends itself when its peer is too slow.
 //!
-//! A connection is *reading a head*, *busy* with a request, or *idle* between two. Each
-//! state has its own patience, and so has a write that the peer does not take.
+//! A connection is *reading a head*, *busy* with requests, or *idle* between two. Each
+//! state has its own patience, and so has a write that the peer does not take. How long an
+//! answer may wait for its reader is a rule of its own ([`Activity::overdue`]).
+use std::collections::HashMap;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,11 +17,16 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{BoxBody, BoxError, HttpLimits};
 
+/// An answer is handed on in pieces of this size, so that its reader's pace shows, and
+/// HTTP/2 holds no more than this of each answer. Small enough to be taken within the
+/// patience at the least pace.
+const PIECE: usize = 16 << 10;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// Waiting for the rest of a request's head.
     Head,
-    /// A request is being answered: the service has its own deadlines.
+    /// Requests are being answered: the service has its own deadlines.
     Busy,
     /// Between two requests.
     Idle,
@@ -35,14 +42,36 @@ pub(super) struct Activity {
 struct State {
     phase: Phase,
     since: Instant,
+    /// HTTP/2: bytes between two requests may belong to neither.
+    multiplexed: bool,
+    /// The requests that are answered, by number.
+    turns: HashMap<u64, Reading>,
+    next: u64,
     /// The reading task, if it waits without a timer because of a request.
     reader: Option<Waker>,
+}
+
+/// How the reader of one answer does.
+#[derive(Debug, Default)]
+struct Reading {
+    taken: u64,
+    /// How long it was waited for so far …
+    waited: Duration,
+    /// … and since when it is waited for now.
+    waiting: Option<Instant>,
 }
 
 impl Activity {
     /// A fresh connection owes its first head.
     pub(super) fn new() -> Self {
-        let state = State { phase: Phase::Head, since: Instant::now(), reader: None };
+        let state = State {
+            phase: Phase::Head,
+            since: Instant::now(),
+            multiplexed: false,
+            turns: HashMap::new(),
+            next: 0,
+            reader: None,
+        };
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
@@ -50,37 +79,98 @@ impl Activity {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set(&self, phase: Phase) {
-        let mut state = self.lock();
-        state.phase = phase;
-        state.since = Instant::now();
-        let reader = state.reader.take();
-        drop(state);
-        if let Some(reader) = reader {
-            reader.wake();
-        }
+    /// It is HTTP/2 that is spoken.
+    pub(super) fn multiplex(&self) {
+        self.lock().multiplexed = true;
     }
 
     /// A request's head has arrived.
-    pub(super) fn begin_request(&self) {
-        self.set(Phase::Busy);
+    pub(super) fn begin_request(&self) -> Turn {
+        let mut state = self.lock();
+        let number = state.next;
+        state.next += 1;
+        state.turns.insert(number, Reading::default());
+        state.set(Phase::Busy);
+        Turn { activity: self.clone(), number }
     }
 
+    /// Whether an answer has waited for its reader for longer than `patience` at once, or in
+    /// all for longer than that and the time that what was taken is worth at `pace` bytes a
+    /// second. The time in which the answer
+    /// was made does not count: an honest reader of a slow scrape is never overdue.
+    pub(super) fn overdue(&self, patience: Duration, pace: u32) -> bool {
+        let (state, now) = (self.lock(), Instant::now());
+        state.turns.values().any(|reading| {
+            let waiting = reading.waiting.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+            // Whole seconds of u64 bytes: exact enough for a patience.
+            let worth = Duration::from_secs(reading.taken / u64::from(pace.max(1)));
+            waiting > patience || reading.waited + waiting > patience + worth
+        })
+    }
+}
+
+impl State {
+    fn set(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.since = Instant::now();
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+}
+
+/// A request under way, from its head to the end of its answer, whichever way that comes.
+pub(super) struct Turn {
+    activity: Activity,
+    number: u64,
+}
+
+impl Turn {
     /// Ties the end of the request to the end of its response's body.
-    pub(super) fn track(&self, body: BoxBody) -> TrackedBody {
-        TrackedBody { body, activity: self.clone() }
+    pub(super) fn track(self, body: BoxBody) -> TrackedBody {
+        TrackedBody { body, rest: Bytes::new(), turn: self }
+    }
+
+    /// The reader asks for more.
+    fn asked(&self) {
+        if let Some(reading) = self.activity.lock().turns.get_mut(&self.number) {
+            let since = reading.waiting.take();
+            reading.waited += since.map_or(Duration::ZERO, |since| since.elapsed());
+        }
+    }
+
+    /// It was given so many bytes.
+    fn gave(&self, bytes: usize) {
+        if let Some(reading) = self.activity.lock().turns.get_mut(&self.number) {
+            reading.taken += bytes as u64;
+            reading.waiting = Some(Instant::now());
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut state = self.activity.lock();
+        state.turns.remove(&self.number);
+        if state.turns.is_empty() {
+            state.set(Phase::Idle);
+        }
     }
 }
 
 /// A response body whose end makes its connection idle.
 pub(super) struct TrackedBody {
     body: BoxBody,
-    activity: Activity,
+    /// What is left of a piece that was too large to be given at once.
+    rest: Bytes,
+    turn: Turn,
 }
 
-impl Drop for TrackedBody {
-    fn drop(&mut self) {
-        self.activity.set(Phase::Idle);
+impl TrackedBody {
+    fn give(&mut self) -> Frame<Bytes> {
+        let piece = self.rest.split_to(self.rest.len().min(PIECE));
+        self.turn.gave(piece.len());
+        Frame::data(piece)
     }
 }
 
@@ -89,15 +179,33 @@ impl Body for TrackedBody {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        self.turn.asked();
+        if !self.rest.is_empty() {
+            return Poll::Ready(Some(Ok(self.give())));
+        }
+        let Poll::Ready(next) = Pin::new(&mut self.body).poll_frame(cx) else { return Poll::Pending };
+        let Some(Ok(frame)) = next else { return Poll::Ready(next) };
+        Poll::Ready(Some(Ok(match frame.into_data() {
+            Ok(data) => {
+                self.rest = data;
+                self.give()
+            }
+            Err(trailers) => trailers,
+        })))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (inner, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        let mut hint = SizeHint::new();
+        hint.set_lower(inner.lower() + rest);
+        if let Some(upper) = inner.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint
     }
 }
 
@@ -165,7 +273,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for TimedStream<S> {
         let mut state = this.activity.lock();
         let (phase, since) = (state.phase, state.since);
         if result.is_ready() {
-            if phase == Phase::Idle && buf.filled().len() > before {
+            if phase == Phase::Idle && !state.multiplexed && buf.filled().len() > before {
                 state.phase = Phase::Head;
                 state.since = Instant::now();
             }

@@ -3,8 +3,14 @@
 mod body;
 pub mod client;
 mod connection;
+pub(crate) mod handshake;
+mod pem;
+mod places;
+pub mod ratelimit;
 mod request;
+mod secret;
 mod server;
+pub mod web;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -17,7 +23,8 @@ use hyper::{Request, Response};
 
 pub use body::{CSP_API, CSP_PAGE, empty, full, json, problem, security_headers, stream, text, try_stream};
 pub use request::{BODY_TIMEOUT, DecodeError, Query, ReadBodyError, decode_path_segment, read_body, scrape_timeout};
-pub use server::{HttpLimits, serve};
+pub use secret::Secret;
+pub use server::{HttpLimits, serve, serve_web};
 
 /// Any error of a body or a connection.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -34,6 +41,19 @@ pub type Service = Arc<dyn Fn(Request<Incoming>) -> BoxFuture<Response<BoxBody>>
 /// The client's address, in the extensions of each request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
+
+/// The loud word of a listener that whoever reaches it may use.
+pub fn warn_if_open(address: SocketAddr, guard: Option<&web::Web>) {
+    if address.ip().to_canonical().is_loopback() || guard.is_some_and(web::Web::authenticates) {
+        return;
+    }
+    tracing::warn!(
+        listen = %address,
+        "EVERYBODY WHO REACHES THIS ADDRESS MAY READ AND WRITE HERE: no password and no client certificate is asked \
+         for. Name a --web.config.file with basic_auth_users or RequireAndVerifyClientCert, or listen on loopback \
+         (--web.listen-address 127.0.0.1:PORT)"
+    );
+}
 
 /// Makes a [`Service`] of an async function or closure.
 pub fn service<F, Fut>(f: F) -> Service

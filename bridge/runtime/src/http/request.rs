@@ -1,17 +1,22 @@
 //! Reading requests: bounded bodies, queries, paths, Prometheus' timeout header.
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body;
 use hyper::header::HeaderMap;
 use hyper::{Response, StatusCode};
 use percent_encoding::percent_decode_str;
+use tokio::time::Instant;
 
 use super::{BoxBody, BoxError, problem};
 
-/// How long a client may take to send one request body.
+/// How long a client may take to send one request body, whatever its pace.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Below this pace it is given up earlier: a body may take this long …
+const BODY_START: Duration = Duration::from_secs(5);
+/// … and a second more for each so many bytes that have come.
+const BODY_PACE: usize = 4 << 10;
 
 /// A request body that could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -19,8 +24,8 @@ pub enum ReadBodyError {
     /// Longer than the limit (bytes).
     #[error("the body is longer than {0} bytes")]
     TooLarge(usize),
-    /// Not there within [`BODY_TIMEOUT`].
-    #[error("the body did not arrive within {} s", BODY_TIMEOUT.as_secs())]
+    /// Not there within [`BODY_TIMEOUT`], or slower than 4 KiB a second after the first 5 s.
+    #[error("the body did not arrive within {} s, or slower than {BODY_PACE} bytes a second", BODY_TIMEOUT.as_secs())]
     Timeout,
     /// The connection broke, or the framing was wrong.
     #[error("the body could not be read: {0}")]
@@ -51,14 +56,32 @@ where
     if body.size_hint().lower() > limit as u64 {
         return Err(ReadBodyError::TooLarge(limit));
     }
-    let whole = Limited::new(body, limit).collect();
-    let Ok(result) = tokio::time::timeout(BODY_TIMEOUT, whole).await else {
-        return Err(ReadBodyError::Timeout);
-    };
-    match result {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(ReadBodyError::TooLarge(limit)),
-        Err(error) => Err(ReadBodyError::Broken(error)),
+    let begun = Instant::now();
+    let mut body = std::pin::pin!(Limited::new(body, limit));
+    let mut first = Bytes::new();
+    let mut all = BytesMut::new();
+    loop {
+        let granted = BODY_START + Duration::from_secs(((first.len() + all.len()) / BODY_PACE) as u64);
+        let Ok(next) = tokio::time::timeout_at(begun + granted.min(BODY_TIMEOUT), body.frame()).await else {
+            return Err(ReadBodyError::Timeout);
+        };
+        let frame = match next {
+            None if all.is_empty() => return Ok(first),
+            None => return Ok(all.freeze()),
+            Some(Ok(frame)) => frame,
+            Some(Err(error)) if error.is::<LengthLimitError>() => return Err(ReadBodyError::TooLarge(limit)),
+            Some(Err(error)) => return Err(ReadBodyError::Broken(error)),
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        // One piece is not copied.
+        if first.is_empty() && all.is_empty() {
+            first = data;
+            continue;
+        }
+        if all.is_empty() {
+            all.extend_from_slice(&std::mem::take(&mut first));
+        }
+        all.extend_from_slice(&data);
     }
 }
 
@@ -164,6 +187,32 @@ mod tests {
         assert!(matches!(error, ReadBodyError::Timeout));
         assert_eq!(error.response().status(), 408);
         drop(tx);
+    }
+
+    /// Ends after `seconds` of `bytes` each.
+    async fn trickle(bytes: usize, seconds: usize) -> Result<usize, ReadBodyError> {
+        let (tx, rx) = tokio::sync::mpsc::channel::<Bytes>(1);
+        tokio::spawn(async move {
+            for _ in 0..seconds {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                if tx.send(vec![b'x'; bytes].into()).await.is_err() {
+                    return;
+                }
+            }
+        });
+        read_body(stream(rx), 1 << 20).await.map(|body| body.len())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_has_a_least_pace_and_a_longest_time() {
+        let begun = Instant::now();
+        assert!(matches!(trickle(1, 100).await, Err(ReadBodyError::Timeout)), "a byte a second");
+        assert_eq!(begun.elapsed().as_secs(), 5);
+        assert_eq!(trickle(1, 4).await.unwrap(), 4, "a short one may be slow");
+        assert_eq!(trickle(BODY_PACE, 29).await.unwrap(), 29 * BODY_PACE, "slow and honest");
+        let begun = Instant::now();
+        assert!(matches!(trickle(BODY_PACE, 100).await, Err(ReadBodyError::Timeout)), "but not for ever");
+        assert_eq!(begun.elapsed(), BODY_TIMEOUT);
     }
 
     #[tokio::test]

@@ -5,17 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
+use tokio_rustls::TlsAcceptor;
 
 use super::connection::{Activity, TimedStream, TrackedBody};
-use super::{Peer, Service};
+use super::handshake::{self, Handshakes};
+use super::places::{Place, Places};
+use super::web::{self, Web};
+use super::{BoxError, Peer, Service};
 use crate::metrics::HttpMetrics;
 use crate::shutdown::Shutdown;
 
@@ -27,12 +31,19 @@ pub struct HttpLimits {
     /// How long a connection may stay open between two requests. Longer than the usual
     /// scrape intervals, so that Prometheus keeps its connection.
     pub idle_timeout: Duration,
-    /// How long a client may take nothing of a response that waits for it.
+    /// How long a client may take nothing of a response that waits for it, and how long a
+    /// response may wait for it in all, besides what the next limit grants.
     pub write_timeout: Duration,
+    /// Bytes that a client must take in a second to be granted that second more.
+    pub write_pace: u32,
     /// The largest head of a request, in bytes; at least 8192.
     pub header_bytes: usize,
     /// Connections served at the same time; one more is answered 503 and closed.
     pub connections: usize,
+    /// Of these, as many for one client (an IPv4 address, an IPv6 /64).
+    pub connections_per_client: usize,
+    /// Requests under way at the same time on one connection (HTTP/2).
+    pub streams: u32,
     /// How long a shutdown waits for responses under way.
     pub grace: Duration,
 }
@@ -43,8 +54,11 @@ impl Default for HttpLimits {
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(180),
             write_timeout: Duration::from_secs(30),
+            write_pace: 1 << 10,
             header_bytes: 64 << 10,
             connections: 1024,
+            connections_per_client: 512,
+            streams: 32,
             grace: Duration::from_secs(5),
         }
     }
@@ -59,12 +73,23 @@ const REFUSAL_PATIENCE: Duration = Duration::from_secs(1);
 
 const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     content-type: application/problem+json\r\n\
+    x-content-type-options: nosniff\r\n\
+    content-security-policy: default-src 'none'; frame-ancestors 'none'\r\n\
     content-length: 154\r\n\
     retry-after: 1\r\n\
     connection: close\r\n\
     \r\n\
     {\"type\":\"about:blank\",\"title\":\"too many connections\",\"status\":503,\
     \"detail\":\"The connection limit is reached. Retry later, or reuse connections instead.\"}\n";
+
+/// What a client is told that speaks plain HTTP where TLS is spoken.
+const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
+    content-type: text/plain; charset=utf-8\r\n\
+    x-content-type-options: nosniff\r\n\
+    content-length: 56\r\n\
+    connection: close\r\n\
+    \r\n\
+    This port speaks TLS: ask it with https:// in the URL.\r\n";
 
 /// Accepts connections and serves requests until the shutdown is triggered; then no
 /// connection is accepted any more, idle ones are closed, and responses under way may
@@ -78,8 +103,26 @@ pub async fn serve(
     shutdown: Shutdown,
     metrics: HttpMetrics,
 ) {
+    serve_web(listener, service, limits, None, shutdown, metrics).await;
+}
+
+/// [`serve`] under a web configuration, whose files are followed: TLS, passwords, headers,
+/// and HTTP/2 where it is enabled.
+pub async fn serve_web(
+    listener: TcpListener,
+    service: Service,
+    limits: HttpLimits,
+    web: Option<Arc<Web>>,
+    shutdown: Shutdown,
+    metrics: HttpMetrics,
+) {
     metrics.capacity.set(i64::try_from(limits.connections).unwrap_or(i64::MAX));
+    if let Some(web) = &web {
+        tokio::spawn(web.clone().watch(shutdown.clone()));
+    }
     let refusals = Arc::new(Semaphore::new(REFUSALS));
+    let places = Places::new(limits.connections, limits.connections_per_client);
+    let handshakes = Arc::new(Handshakes::new(metrics.tls_failed.clone()));
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -100,17 +143,24 @@ pub async fn serve(
                 continue;
             }
         };
-        if connections.len() >= limits.connections {
+        let Some(place) = places.take(peer.ip()) else {
             metrics.refused.inc();
-            refuse(stream, &refusals);
+            // In TLS nothing can be said before a handshake, which would be the work to save.
+            let tls = web.as_ref().is_some_and(|web| web.is_tls());
+            if !tls {
+                refuse(stream, &refusals);
+            }
             continue;
-        }
+        };
         let connection = Connection {
             service: Arc::clone(&service),
             limits,
+            web: web.clone(),
+            handshakes: handshakes.clone(),
             shutdown: shutdown.clone(),
             metrics: metrics.clone(),
             peer,
+            _place: place,
         };
         connections.spawn(connection.run(stream));
         metrics.connections.set(count(&connections));
@@ -165,13 +215,29 @@ fn refuse(mut stream: TcpStream, refusals: &Arc<Semaphore>) {
     });
 }
 
+/// Tells a client that it speaks the wrong protocol.
+async fn not_tls(mut stream: TcpStream) {
+    let tell = async {
+        stream.write_all(NOT_TLS).await?;
+        stream.shutdown().await?;
+        let mut rest = [0_u8; 1024];
+        while stream.read(&mut rest).await? > 0 {}
+        std::io::Result::Ok(())
+    };
+    drop(tokio::time::timeout(REFUSAL_PATIENCE, tell).await);
+}
+
 /// All that one connection's task needs.
 struct Connection {
     service: Service,
     limits: HttpLimits,
+    web: Option<Arc<Web>>,
+    handshakes: Arc<Handshakes>,
     shutdown: Shutdown,
     metrics: HttpMetrics,
     peer: SocketAddr,
+    /// Given back with the connection.
+    _place: Place,
 }
 
 impl Connection {
@@ -179,38 +245,119 @@ impl Connection {
         // Without it the last piece of a response can wait for an acknowledgement.
         drop(stream.set_nodelay(true));
         let activity = Activity::new();
-        let io = TokioIo::new(TimedStream::new(stream, activity.clone(), &self.limits));
-        let (service, peer) = (self.service, self.peer);
+        match self.web.as_ref().and_then(|web| web.acceptor()) {
+            None => {
+                let timed = TimedStream::new(stream, activity.clone(), &self.limits);
+                self.converse(timed, activity, false).await;
+            }
+            Some(acceptor) => self.greet(acceptor, stream, activity).await,
+        }
+    }
+
+    /// The handshake, which must be done within the time for a head.
+    async fn greet(self, acceptor: TlsAcceptor, stream: TcpStream, activity: Activity) {
+        let first = tokio::time::timeout(self.limits.header_timeout, handshake::first_byte(&stream)).await;
+        match first {
+            Ok(Some(handshake::TLS)) => {}
+            Ok(Some(_)) => {
+                self.handshakes.failed(self.peer, "not_tls", "the client speaks no TLS");
+                return not_tls(stream).await;
+            }
+            // Nothing was ever sent: a check of the port.
+            Ok(None) | Err(_) => return,
+        }
+        let timed = TimedStream::new(stream, activity.clone(), &self.limits);
+        let done = tokio::select! {
+            done = acceptor.accept(timed) => done,
+            () = self.shutdown.triggered() => return,
+        };
+        match done {
+            Ok(stream) => {
+                let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                self.converse(stream, activity, http2).await;
+            }
+            Err(error) => {
+                let (reason, text) = handshake::explain(&error);
+                self.handshakes.failed(self.peer, reason, &text);
+            }
+        }
+    }
+
+    async fn converse<S>(self, stream: S, activity: Activity, http2: bool)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        if http2 {
+            activity.multiplex();
+        }
+        let (service, web, metrics, peer) = (self.service, self.web, self.metrics.clone(), self.peer);
+        let of_requests = activity.clone();
         let answer = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(Peer(peer));
-            activity.begin_request();
-            let (response, activity) = (service(request), activity.clone());
+            let turn = of_requests.begin_request();
+            let (service, web, metrics) = (service.clone(), web.clone(), metrics.clone());
             async move {
-                let response: Response<TrackedBody> = response.await.map(|b| activity.track(b));
+                let answered = web::answer(web.as_deref(), &service, &metrics, request).await;
+                let response: Response<TrackedBody> = answered.map(|body| turn.track(body));
                 Ok::<_, Infallible>(response)
             }
         });
-        let connection =
-            http1::Builder::new().max_buf_size(self.limits.header_bytes.max(8192)).serve_connection(io, answer);
+        let builder = builder(&self.limits, http2);
+        let connection = builder.serve_connection(TokioIo::new(stream), answer);
         tokio::pin!(connection);
-        let result = tokio::select! {
-            result = connection.as_mut() => result,
-            () = self.shutdown.triggered() => {
-                connection.as_mut().graceful_shutdown();
-                connection.as_mut().await
+        let overdue = overdue(&activity, &self.limits);
+        tokio::pin!(overdue);
+        let mut ending = false;
+        let result = loop {
+            tokio::select! {
+                result = connection.as_mut() => break result,
+                () = self.shutdown.triggered(), if !ending => {
+                    ending = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = overdue.as_mut() => {
+                    self.metrics.failed.with_label_values(&["slow_reader"]).inc();
+                    tracing::debug!(%peer, "a response was read too slowly; its connection is closed");
+                    return;
+                }
             }
         };
         if let Err(error) = result {
             let reason = failure(&error);
             self.metrics.failed.with_label_values(&[reason]).inc();
-            tracing::debug!(peer = %peer, reason, error = %chain(&error), "connection failed");
+            tracing::debug!(%peer, reason, error = %chain(error.as_ref()), "connection failed");
         }
     }
 }
 
+/// Resolves when an answer has waited for its reader for too long.
+async fn overdue(activity: &Activity, limits: &HttpLimits) {
+    let pause = (limits.write_timeout / 4).clamp(Duration::from_millis(10), Duration::from_secs(5));
+    while !activity.overdue(limits.write_timeout, limits.write_pace) {
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// The protocol with its bounds. What HTTP/2 may hold of a request that nobody reads yet is
+/// its window: 64 KiB, and 1 MiB for all of a connection.
+fn builder(limits: &HttpLimits, http2: bool) -> auto::Builder<TokioExecutor> {
+    let header_bytes = limits.header_bytes.max(8192);
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().max_buf_size(header_bytes).max_headers(web::MAX_HEADERS);
+    builder
+        .http2()
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX))
+        .initial_stream_window_size(64 << 10)
+        .initial_connection_window_size(1 << 20)
+        .max_send_buf_size(64 << 10);
+    if http2 { builder.http2_only() } else { builder.http1_only() }
+}
+
 /// The bounded `reason` of a connection that did not end well.
-fn failure(error: &hyper::Error) -> &'static str {
-    let mut source: Option<&dyn std::error::Error> = Some(error);
+fn failure(error: &BoxError) -> &'static str {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error.as_ref());
+    let mut hyper = None;
     while let Some(current) = source {
         if let Some(io) = current.downcast_ref::<std::io::Error>() {
             return match io.kind() {
@@ -219,14 +366,13 @@ fn failure(error: &hyper::Error) -> &'static str {
                 _ => "disconnected",
             };
         }
+        hyper = hyper.or_else(|| current.downcast_ref::<hyper::Error>());
         source = current.source();
     }
-    if error.is_parse() {
-        "bad_request"
-    } else if error.is_user() {
-        "body"
-    } else {
-        "disconnected"
+    match hyper {
+        Some(error) if error.is_parse() => "bad_request",
+        Some(error) if error.is_user() => "body",
+        _ => "disconnected",
     }
 }
 

@@ -18,7 +18,7 @@ const HTTP_CAPACITY: MetricDef = MetricDef::gauge(
 );
 const HTTP_REFUSED: MetricDef = MetricDef::counter(
     "kafka2prom_http_connections_refused_total",
-    "Connections answered 503 and closed because the capacity was reached.",
+    "Connections answered 503 and closed because the capacity, or one client's share of it, was reached.",
     &[],
 );
 const HTTP_CLOSED: MetricDef = MetricDef::counter(
@@ -26,6 +26,24 @@ const HTTP_CLOSED: MetricDef = MetricDef::counter(
     "Connections that did not end well: the client sent nonsense or no whole header in \
      time, did not read its response in time, or accepting failed.",
     &["reason"],
+);
+const HTTP_REQUESTS_REFUSED: MetricDef = MetricDef::counter(
+    "kafka2prom_http_requests_refused_total",
+    "Requests refused before they were routed: too many headers, a rate limit, no or wrong \
+     credentials, too many logins at once.",
+    &["reason"],
+);
+const TLS_FAILED: MetricDef =
+    MetricDef::counter("kafka2prom_tls_handshakes_failed_total", "TLS handshakes that failed.", &["reason"]);
+const TLS_EXPIRY: MetricDef = MetricDef::gauge(
+    "kafka2prom_tls_certificate_expiry_timestamp_seconds",
+    "Unix time at which the served certificate expires; 0 without TLS.",
+    &[],
+);
+const WEB_RELOADS: MetricDef = MetricDef::counter(
+    "kafka2prom_web_config_reloads_total",
+    "Times that a changed web configuration or certificate was read; after a failed one the former stays in force.",
+    &["result"],
 );
 const TELEMETRY_DROPPED: MetricDef = MetricDef::counter(
     "kafka2prom_telemetry_dropped_total",
@@ -65,6 +83,10 @@ pub static RUNTIME_METRICS: &[MetricDef] = &[
     HTTP_CAPACITY,
     HTTP_REFUSED,
     HTTP_CLOSED,
+    HTTP_REQUESTS_REFUSED,
+    TLS_FAILED,
+    TLS_EXPIRY,
+    WEB_RELOADS,
     TELEMETRY_DROPPED,
     TELEMETRY_QUEUE,
     TELEMETRY_CAPACITY,
@@ -89,6 +111,14 @@ pub struct HttpMetrics {
     pub refused: IntCounter,
     /// Ended badly, by `reason`.
     pub failed: IntCounterVec,
+    /// Requests refused before they were routed, by `reason`.
+    pub requests_refused: IntCounterVec,
+    /// TLS handshakes that failed, by `reason`.
+    pub tls_failed: IntCounterVec,
+    /// When the served certificate expires.
+    pub certificate_expiry: IntGauge,
+    /// Web configurations read again, by `result`.
+    pub web_reloads: IntCounterVec,
 }
 
 /// What the telemetry exporters count.
@@ -132,7 +162,17 @@ impl RuntimeMetrics {
             capacity: HTTP_CAPACITY.int_gauge(registry)?,
             refused: HTTP_REFUSED.int_counter(registry)?,
             failed: HTTP_CLOSED.int_counter_vec(registry)?,
+            requests_refused: HTTP_REQUESTS_REFUSED.int_counter_vec(registry)?,
+            tls_failed: TLS_FAILED.int_counter_vec(registry)?,
+            certificate_expiry: TLS_EXPIRY.int_gauge(registry)?,
+            web_reloads: WEB_RELOADS.int_counter_vec(registry)?,
         };
+        for reason in crate::http::web::REFUSALS {
+            http.requests_refused.with_label_values(&[reason]);
+        }
+        for reason in crate::http::handshake::REASONS {
+            http.tls_failed.with_label_values(&[reason]);
+        }
         let telemetry = TelemetryMetrics {
             dropped: TELEMETRY_DROPPED.int_counter_vec(registry)?,
             queue: TELEMETRY_QUEUE.int_gauge_vec(registry)?,

@@ -41,10 +41,25 @@ fn the_annotated_defaults_are_the_defaults() {
 /// A key that the reader knows and the reference does not show would be found by nobody.
 #[test]
 fn every_key_is_in_the_reference() {
-    let sections =
-        ["kafka", "topics", "limits", "ownership", "state", "templates", "runs", "logs", "web", "masking", "patterns"];
+    let sections = [
+        "kafka",
+        "topics",
+        "limits",
+        "ownership",
+        "state",
+        "templates",
+        "runs",
+        "logs",
+        "web",
+        "masking",
+        "patterns",
+        "push_rate",
+        "peer_http",
+        "tls_config",
+        "basic_auth",
+    ];
     let text = "unknown: 1\nkafka: {unknown: 1}\ntopics: [{unknown: 1, limits: {unknown: 1}}]\nmasking: {unknown: 1, patterns: [{unknown: 1}]}\n\
-                ownership: {unknown: 1}\nstate: {unknown: 1}\ntemplates: {unknown: 1}\nruns: {unknown: 1}\nlogs: {unknown: 1}\nweb: {unknown: 1}\n";
+                ownership: {unknown: 1}\nstate: {unknown: 1}\ntemplates: {unknown: 1}\nruns: {unknown: 1}\nlogs: {unknown: 1}\nweb: {unknown: 1, push_rate: {unknown: 1}, peer_http: {unknown: 1, tls_config: {unknown: 1}, basic_auth: {unknown: 1}}}\n";
     let (_, faults) = read_text(text, &Flags::default());
     let known: Vec<&str> = faults.iter().filter_map(|f| Some(f.split_once("known here: ")?.1)).collect();
     // And the top level.
@@ -160,5 +175,48 @@ fn flags_win_over_the_file() {
     let config = config.unwrap_or_else(|| panic!("{faults:?}"));
     assert_eq!((config.kafka.brokers(), config.kafka.group()), ("b:1", Some("g")));
     assert_eq!(config.topics.iter().map(|t| &*t.name).collect::<Vec<_>>(), ["other"]);
-    assert_eq!(config.web.listen, "127.0.0.1:0");
+    assert_eq!(config.web.listen.as_deref(), Some("127.0.0.1:0"));
+}
+
+fn web_of(section: &str) -> (Option<Web>, Vec<String>) {
+    let (config, faults) = read_text(&format!("{LEAST}web: {{{section}}}\n"), &Flags::default());
+    (config.map(|c| c.web), faults)
+}
+
+#[test]
+fn nobody_from_elsewhere_comes_in_unasked_by_default() {
+    let (web, faults) = web_of("");
+    let web = web.unwrap_or_else(|| panic!("{faults:?}"));
+    assert_eq!((web.listen_address(false), web.listen_address(true)), ("127.0.0.1:9527", ":9527"));
+    let said = web_of("listen_address: ':9'").0.unwrap();
+    assert_eq!((said.listen_address(false), said.listen_address(true)), ("[::]:9", "[::]:9"));
+}
+
+#[test]
+fn the_external_address_may_say_its_scheme() {
+    let of = |text: &str| {
+        let (web, faults) = web_of(&format!("external_address: '{text}'"));
+        web.filter(|_| faults.is_empty()).map(|web| (web.external.unwrap(), web.external_scheme))
+    };
+    let address = || "bridge:9527".to_owned();
+    assert_eq!(of("bridge:9527"), Some((address(), None)));
+    assert_eq!(of("https://bridge:9527"), Some((address(), Some(Scheme::Https))));
+    assert_eq!(of("http://bridge:9527"), Some((address(), Some(Scheme::Http))));
+    assert_eq!(of("ftp://bridge:9527"), None);
+    assert!(!web_of("advertise_address: 'https://a:1'").1.is_empty(), "peers have a setting of their own");
+}
+
+#[test]
+fn push_rates_and_secrets_of_the_web_section() {
+    let rate =
+        |text: &str| web_of(&format!("push_rate: {{{text}}}")).0.unwrap().push_rate.map(|r| (r.per_second, r.burst));
+    assert_eq!(rate(""), Some((1000.0, 10_000.0)));
+    assert_eq!(rate("per_second: 0.5, burst: 1"), Some((0.5, 1.0)));
+    assert_eq!(rate("per_second: 0"), None);
+    assert!(!web_of("push_rate: {burst: 0}").1.is_empty());
+    let (web, faults) = web_of("peer_token: planted, peer_http: {basic_auth: {username: a, password: planted}}");
+    assert!(faults.is_empty() && !format!("{web:?}").contains("planted"), "{web:?}");
+    assert!(!web_of("peer_http: {basic_auth: {username: a}}").1.is_empty(), "a user without a password");
+    assert!(!web_of("peer_http: {tls_config: {cert_file: a}}").1.is_empty(), "a certificate without a key");
+    assert!(!web_of("peer_http: {tls_config: {ca_file: /nowhere}}").1.is_empty());
 }

@@ -3,6 +3,7 @@
 //! Answered 200 only when Kafka has acknowledged every record that was made of them. A
 //! client that names its request (`k2p-id: INCARNATION;SEQUENCE`, or `Idempotency-Key`)
 //! may repeat it after any other answer: it counts once.
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::hash::Hasher;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use crate::append::{Append, Appender, Done, Place};
 
 /// What a request may weigh as it comes, and decompressed.
 const MAX_BODY: usize = 16 << 20;
-const MAX_PLAIN: usize = 64 << 20;
+const MAX_PLAIN: usize = 16 << 20;
 /// Lines of one key go into one record up to this size, below brokers' usual 1 MiB.
 const RECORD_BYTES: usize = 768 << 10;
 /// Rejections that an answer names.
@@ -99,22 +100,29 @@ where
         Ok(body) => body,
         Err(error) => return error.response(),
     };
-    let plain = match plain(&parts.headers, &body) {
-        Ok(plain) => plain,
-        Err(response) => return *response,
-    };
     let header = |name: &str| parts.headers.get(name).map(|v| v.to_str().unwrap_or("\u{fffd}").to_owned());
     let request = match request_id(header(envelope::ID), header("idempotency-key")) {
         Ok(id) => id,
         Err(detail) => return respond::bad_request(&detail),
     };
     let kind = header("k2p-kind");
-    let mut parsed = ParsedEvents::default();
-    parse_record(&plain, None, kind.as_deref(), &sink.limits, &mut parsed);
-    let records = records(&plain, &parsed, request.as_ref());
+    let (headers, limits, named) = (parts.headers.clone(), sink.limits.clone(), kind.clone());
+    // A body of megabytes would keep the other requests of its thread waiting.
+    let read = tokio::task::spawn_blocking(move || {
+        let plain = plain(&headers, &body)?;
+        let mut parsed = ParsedEvents::default();
+        parse_record(&plain, None, named.as_deref(), &limits, &mut parsed);
+        let records = records(&plain, &parsed, request.as_ref());
+        Ok((parsed, records, request.is_some()))
+    });
+    let (parsed, records, is_named) = match read.await {
+        Ok(Ok(read)) => read,
+        Ok(Err::<_, Box<Response<BoxBody>>>(response)) => return *response,
+        Err(_) => return respond::unavailable("Not read", "The body could not be read; see the bridge's log."),
+    };
     let lines = &exposer.state.metrics.event_post_lines;
     if let Err(why) = append(sink, &topic, kind.as_deref(), &records).await {
-        let named = if request.is_some() { "it counts once." } else { "name it (k2p-id) so that it counts once." };
+        let named = if is_named { "it counts once." } else { "name it (k2p-id) so that it counts once." };
         let detail = format!("Not every event is known to be in Kafka: {why}. Send the request again; {named}");
         return respond::unavailable("Not acknowledged", &detail);
     }
@@ -157,7 +165,7 @@ fn topic(sink: &EventSink, parts: &Parts) -> Result<Arc<str>, Box<Response<BoxBo
     found.cloned().ok_or_else(unknown)
 }
 
-fn plain(headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, Box<Response<BoxBody>>> {
+fn plain(headers: &HeaderMap, body: &Bytes) -> Result<Bytes, Box<Response<BoxBody>>> {
     let unsupported =
         |detail: &str| Box::new(problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type", detail, None));
     let header = |name| headers.get(name).map(|v| v.to_str().unwrap_or("?"));
@@ -171,7 +179,8 @@ fn plain(headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, Box<Response<BoxBo
         return Err(unsupported("Send it plain, or compressed with gzip, zstd or snappy."));
     };
     match decompress(encoding, body, MAX_PLAIN) {
-        Ok(plain) => Ok(plain.into_owned()),
+        Ok(Cow::Borrowed(_)) => Ok(body.clone()),
+        Ok(Cow::Owned(plain)) => Ok(plain.into()),
         Err(DecompressError::TooLarge { limit }) => {
             let detail = format!("More than {limit} bytes decompressed. Send less at once.");
             Err(Box::new(problem(StatusCode::PAYLOAD_TOO_LARGE, "Body too large", &detail, None)))
@@ -353,12 +362,15 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(CONTENT_TYPE, kind.parse().unwrap());
             headers.insert(CONTENT_ENCODING, encoding.parse().unwrap());
-            plain(&headers, body).map_err(|response| response.status().as_u16())
+            plain(&headers, &Bytes::copy_from_slice(body)).map_err(|response| response.status().as_u16())
         };
         let packed = |encoding| k2p_core::compress::compress(encoding, b"{}").unwrap();
-        assert_eq!(plain_of("application/x-ndjson", "", b"{}"), Ok(b"{}".to_vec()));
-        assert_eq!(plain_of("application/json; charset=utf-8", "gzip", &packed(Encoding::Gzip)), Ok(b"{}".to_vec()));
-        assert_eq!(plain_of("", "zstd", &packed(Encoding::Zstd)), Ok(b"{}".to_vec()));
+        assert_eq!(plain_of("application/x-ndjson", "", b"{}"), Ok(Bytes::from_static(b"{}")));
+        assert_eq!(
+            plain_of("application/json; charset=utf-8", "gzip", &packed(Encoding::Gzip)),
+            Ok(Bytes::from_static(b"{}"))
+        );
+        assert_eq!(plain_of("", "zstd", &packed(Encoding::Zstd)), Ok(Bytes::from_static(b"{}")));
         assert_eq!(plain_of("application/x-ndjson", "gzip", b"{}"), Err(400));
         assert_eq!(plain_of("application/x-ndjson", "br", b"{}"), Err(415));
         assert_eq!(plain_of("application/x-protobuf", "", b"{}"), Err(415));

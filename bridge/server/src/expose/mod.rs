@@ -50,8 +50,9 @@ use k2p_core::merge::Conflicts;
 use k2p_core::model::UnixMs;
 use k2p_logs::mask::Maskers;
 use k2p_runtime::http::client::HttpClient;
-use k2p_runtime::http::{BoxBody, BoxError, BoxFuture, Query, security_headers};
-use prometheus::Registry;
+use k2p_runtime::http::ratelimit::{PerClient, Rate};
+use k2p_runtime::http::{BoxBody, BoxError, BoxFuture, Peer, Query, problem, security_headers};
+use prometheus::{IntCounter, Registry};
 use tokio::sync::Semaphore;
 
 use crate::live::LivePartitions;
@@ -115,6 +116,12 @@ pub struct ExposeConfig {
     pub peers: Vec<String>,
     /// The token that bridges share; without one the peer API is open.
     pub peer_token: Option<String>,
+    /// How the bridges speak to each other: `http` or `https`.
+    pub peer_scheme: &'static str,
+    /// The scheme that service discovery names; `None`: none.
+    pub external_scheme: Option<&'static str>,
+    /// What one client may push.
+    pub push_limit: Option<PushLimit>,
     /// `--web.enable-admin-api`.
     pub admin_api: bool,
     /// Scrapes that are rendered at the same time.
@@ -140,6 +147,9 @@ impl Default for ExposeConfig {
             route: RouteMode::Proxy,
             peers: vec!["*".to_owned()],
             peer_token: None,
+            peer_scheme: "http",
+            external_scheme: None,
+            push_limit: None,
             admin_api: false,
             max_rendering: 16,
             max_scrapes: 256,
@@ -149,6 +159,15 @@ impl Default for ExposeConfig {
             topics: Vec::new(),
         }
     }
+}
+
+/// What one client may push, and where it is counted what was more.
+#[derive(Debug, Clone)]
+pub struct PushLimit {
+    /// For each client address.
+    pub rate: Rate,
+    /// Pushes answered 429.
+    pub refused: IntCounter,
 }
 
 /// Something that the founder of the process does when asked; an error's text is for
@@ -221,6 +240,8 @@ pub struct Exposer {
     posts: Semaphore,
     /// Pushes whose body is held.
     pushes: Semaphore,
+    /// What each client may still push.
+    push_rates: Option<PerClient>,
     /// What the origins disagreed on, as of the last whole scrape.
     conflicts: ArcSwap<Conflicts>,
 }
@@ -245,6 +266,7 @@ impl Exposer {
             client: state.client.clone(),
             allowed: config.peers.clone(),
             token: config.peer_token.clone(),
+            scheme: config.peer_scheme,
             requests: metrics.peer_requests.clone(),
         };
         Arc::new(Exposer {
@@ -252,6 +274,7 @@ impl Exposer {
             rendering: Arc::new(Semaphore::new(config.max_rendering)),
             posts: Semaphore::new(MAX_POSTS),
             pushes: Semaphore::new(push::AT_ONCE),
+            push_rates: config.push_limit.as_ref().map(|limit| PerClient::new(limit.rate, tokio::time::Instant::now())),
             conflicts: ArcSwap::default(),
             peers,
             config,
@@ -269,6 +292,8 @@ impl Exposer {
         let head = parts.method == Method::HEAD;
         let mut response = if changes(&parts) && from_another_site(&parts) {
             respond::forbidden("A page of another site may change nothing here.")
+        } else if let Some(refusal) = self.too_fast(&parts) {
+            refusal
         } else {
             self.routed(&parts, body).await
         };
@@ -292,6 +317,18 @@ impl Exposer {
             Ok(Route::Push(path)) if PUSHES.contains(&parts.method) => push::answer(self, parts, &path, body).await,
             _ => self.answer(parts).await,
         }
+    }
+
+    /// The refusal of a push whose client has used up its rate (`web.push_rate`).
+    fn too_fast(&self, parts: &Parts) -> Option<Response<BoxBody>> {
+        let pushes = self.push_rates.as_ref().filter(|_| is_push(parts))?;
+        let Peer(client) = parts.extensions.get::<Peer>()?;
+        let wait = pushes.take(client.ip(), tokio::time::Instant::now()).err()?;
+        if let Some(limit) = &self.config.push_limit {
+            limit.refused.inc();
+        }
+        let detail = "This client pushes more often than web.push_rate allows. Send it again, later.";
+        Some(problem(StatusCode::TOO_MANY_REQUESTS, "Too many pushes", detail, Some(wait)))
     }
 
     async fn answer(self: &Arc<Self>, parts: &Parts) -> Response<BoxBody> {
@@ -379,10 +416,20 @@ fn from_another_site(parts: &Parts) -> bool {
     !matches!(site, None | Some(b"same-origin" | b"none"))
 }
 
+/// What makes a record for Kafka: a push of metrics, or events.
+fn is_push(parts: &Parts) -> bool {
+    let path = parts.uri.path();
+    match parts.method.as_str() {
+        "POST" => path.starts_with("/metrics/job") || path == "/api/v1/events",
+        "PUT" | "DELETE" => path.starts_with("/metrics/job"),
+        _ => false,
+    }
+}
+
 fn not_allowed(route: &Route) -> Response<BoxBody> {
     let detail = format!("This path answers {}.", route.allow());
     let status = StatusCode::METHOD_NOT_ALLOWED;
-    let mut response = k2p_runtime::http::problem(status, "Method not allowed", &detail, None);
+    let mut response = problem(status, "Method not allowed", &detail, None);
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(route.allow()));
     response
 }

@@ -53,6 +53,8 @@ pub(crate) struct Peers {
     pub(crate) client: HttpClient,
     pub(crate) allowed: Vec<String>,
     pub(crate) token: Option<String>,
+    /// `http` or `https`
+    pub(crate) scheme: &'static str,
     pub(crate) requests: IntCounterVec,
 }
 
@@ -111,7 +113,7 @@ impl Peers {
         if !self.allows(peer) {
             return Err(PeerError::NotAllowed(peer.to_owned()));
         }
-        Ok(format!("http://{peer}{path}"))
+        Ok(format!("{}://{peer}{path}", self.scheme))
     }
 
     /// Counts a request to a peer.

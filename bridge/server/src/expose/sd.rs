@@ -57,10 +57,10 @@ pub(super) async fn answer(exposer: &Exposer, parts: &Parts, query: &Query) -> R
         return incomplete("not every partition's marker was read yet");
     }
     match given(query, "by").unwrap_or("partition") {
-        "partition" => json(StatusCode::OK, &by_partition(&group, address)),
+        "partition" => json(StatusCode::OK, &with_scheme(exposer, by_partition(&group, address))),
         "origin" => match all_origins(exposer, &group, exposer.deadline(parts).left()).await {
             Ok(origins) if origins.is_empty() => incomplete("no origin sent a dump yet"),
-            Ok(origins) => json(StatusCode::OK, &by_origin(&origins, address)),
+            Ok(origins) => json(StatusCode::OK, &with_scheme(exposer, by_origin(&origins, address))),
             Err(detail) => incomplete(&detail),
         },
         _ => respond::bad_request("The parameter by must be partition or origin."),
@@ -69,6 +69,16 @@ pub(super) async fn answer(exposer: &Exposer, parts: &Parts, query: &Query) -> R
 
 fn incomplete(detail: &str) -> Response<BoxBody> {
     respond::unavailable("The group's map is incomplete", &format!("No list: {detail}."))
+}
+
+/// Where TLS is spoken, the targets say so: it wins over the job's own `scheme`.
+fn with_scheme(exposer: &Exposer, mut targets: Vec<Target>) -> Vec<Target> {
+    if let Some(scheme) = exposer.config.external_scheme {
+        for target in &mut targets {
+            target.labels.insert("__scheme__".to_owned(), scheme.to_owned());
+        }
+    }
+    targets
 }
 
 fn by_partition(group: &GroupMap, address: &str) -> Vec<Target> {

@@ -129,7 +129,8 @@ fn urls_are_checked_before_anything_is_sent() {
 fn a_ca_file_without_certificates_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ca.pem");
-    let make = || HttpClient::new(&ClientConfig { ca_file: Some(path.clone()), ..ClientConfig::default() });
+    let authentication = ClientAuthentication { ca_file: Some(path.clone()), ..ClientAuthentication::default() };
+    let make = || HttpClient::new(&ClientConfig { authentication: authentication.clone(), ..ClientConfig::default() });
     assert_eq!(make().unwrap_err().reason(), "certificates");
     std::fs::write(&path, "no pem\n").unwrap();
     let error = make().unwrap_err().to_string();

@@ -259,3 +259,68 @@ async fn a_body_that_breaks_breaks_the_connection() {
     assert!(!answer.ends_with("0\r\n\r\n"), "the chunked body must not look whole: {answer}");
     until(|| failures(&running, "body") == 1).await;
 }
+
+/// Reads a little, again and again: never nothing for long, and never enough.
+#[tokio::test]
+async fn a_client_that_dribbles_is_cut_off_and_an_honest_slow_scrape_is_not() {
+    let limits = HttpLimits { write_timeout: Duration::from_secs(1), write_pace: 1 << 30, ..HttpLimits::default() };
+    let endless = service(|request: Request<Incoming>| async move {
+        let slow = request.uri().path() == "/slow";
+        let (tx, rx) = tokio::sync::mpsc::channel(1);
+        tokio::spawn(async move {
+            if slow {
+                // Made slowly, read at once: the time is ours.
+                for _ in 0..12 {
+                    tokio::time::sleep(Duration::from_millis(120)).await;
+                    drop(tx.send(Bytes::from_static(b"piece")).await);
+                }
+                return;
+            }
+            while tx.send(Bytes::from(vec![b'x'; 1 << 20])).await.is_ok() {}
+        });
+        Response::new(stream(rx))
+    });
+    let running = start(limits, endless).await;
+    let honest = exchange(&running, "GET /slow HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+    assert_eq!(honest.matches("piece").count(), 12, "{honest}");
+    assert_eq!(failures(&running, "slow_reader"), 0);
+
+    let mut dribbling = connect(&running).await;
+    dribbling.write_all(GET.as_bytes()).await.unwrap();
+    let read = async {
+        let mut some = vec![0; 64 << 10];
+        while dribbling.read(&mut some).await.is_ok_and(|n| n > 0) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), read).await.expect("it is cut off");
+    assert_eq!(failures(&running, "slow_reader"), 1);
+}
+
+#[tokio::test]
+async fn one_client_has_only_its_share_of_the_places() {
+    let limits = HttpLimits { connections: 3, connections_per_client: 2, ..HttpLimits::default() };
+    let running = start(limits, hello()).await;
+    let mut kept = Vec::new();
+    for _ in 0..2 {
+        let mut stream = connect(&running).await;
+        stream.write_all(GET.as_bytes()).await.unwrap();
+        read_until(&mut stream, "hello").await;
+        kept.push(stream);
+    }
+    assert!(exchange(&running, GET_CLOSE).await.starts_with("HTTP/1.1 503 "));
+    // Another address of this machine.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut other = socket.connect(running.address).await.unwrap();
+    other.write_all(GET_CLOSE.as_bytes()).await.unwrap();
+    assert!(read_to_close(&mut other).await.ends_with("hello"));
+}
+
+#[tokio::test]
+async fn too_many_headers_are_refused() {
+    let running = start(HttpLimits::default(), hello()).await;
+    let head = |count: usize| format!("GET / HTTP/1.1\r\nconnection: close\r\n{}\r\n", "a: b\r\n".repeat(count - 1));
+    assert!(exchange(&running, &head(100)).await.starts_with("HTTP/1.1 200 "));
+    assert!(exchange(&running, &head(101)).await.starts_with("HTTP/1.1 431 "));
+}

@@ -269,3 +269,34 @@ async fn an_origin_is_removed_only_by_the_admin_api() {
     let answer = bridge.send("DELETE", path, &[]).await;
     assert_eq!(answer.status, 503, "without a producer");
 }
+
+/// Reading is never limited, and each client has a rate of its own.
+#[tokio::test]
+async fn what_a_client_may_push_is_limited_by_its_rate() {
+    let refused = IntCounter::new("refused", "x").unwrap();
+    let rate = Rate { per_second: 0.001, burst: 2.0 };
+    let counter = refused.clone();
+    let bridge = Bridge::with(move |config| config.push_limit = Some(PushLimit { rate, refused: counter }));
+    let ask = |method: &'static str, path: &'static str, client: &'static str| {
+        let mut asked = request(method, path, &[]);
+        asked.extensions_mut().insert(Peer(format!("{client}:1").parse().unwrap()));
+        let exposer = bridge.exposer.clone();
+        async move { exposer.handle(asked).await }
+    };
+    let pushes = [
+        ("PUT", "/metrics/job/a"),
+        ("POST", "/metrics/job@base64/YQ"),
+        ("DELETE", "/metrics/job/a/b/c"),
+        ("POST", "/api/v1/events"),
+    ];
+    for (n, (method, path)) in pushes.into_iter().enumerate() {
+        let answer = ask(method, path, "10.0.0.1").await;
+        assert_eq!(answer.status() == 429, n >= 2, "{method} {path}: {}", answer.status());
+        assert_eq!(answer.headers().contains_key("retry-after"), n >= 2);
+    }
+    assert_eq!(refused.get(), 2);
+    assert!(ask("PUT", "/metrics/job/a", "10.0.0.2").await.status() != 429);
+    for (method, path) in [("GET", "/metrics"), ("GET", "/metrics/job/a"), ("POST", "/-/reload")] {
+        assert!(ask(method, path, "10.0.0.1").await.status() != 429, "{method} {path}");
+    }
+}
