@@ -23,7 +23,9 @@ impl TtlRules {
     /// # Errors
     /// What is wrong with the pattern.
     pub fn push(&mut self, job: &str, ttl: Duration) -> Result<(), String> {
-        let regex = Regex::new(&format!("^(?:{job})$")).map_err(|error| error.to_string())?;
+        // The crate draws several lines; the last one says it.
+        let said = |error: regex::Error| error.to_string().rsplit("error: ").next().unwrap_or_default().to_owned();
+        let regex = Regex::new(&format!("^(?:{job})$")).map_err(said)?;
         self.0.push((regex, ttl));
         Ok(())
     }
