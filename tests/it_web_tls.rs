@@ -241,6 +241,8 @@ fn secrets_are_in_no_log_no_page_and_no_error() {
     seen.push_str(&answer.text());
     bridge.stop();
     seen.push_str(&bridge.process().stderr());
+    let audited = seen.lines().any(|line| line.contains("asked by HTTP") && line.contains("alice at 127.0.0.1"));
+    assert!(audited, "who asked for the reload is not in the log");
     assert!(seen.contains("no bcrypt hash") && seen.len() > 10_000, "{seen}");
     for secret in [
         "planted-login",

@@ -55,6 +55,10 @@ pub fn warn_if_open(address: SocketAddr, guard: Option<&web::Web>) {
     );
 }
 
+/// Who has logged in with a password, in the extensions of that request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User(pub Arc<str>);
+
 /// Makes a [`Service`] of an async function or closure.
 pub fn service<F, Fut>(f: F) -> Service
 where

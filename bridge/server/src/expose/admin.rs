@@ -5,7 +5,7 @@ use std::time::Duration;
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 use k2p_core::envelope;
-use k2p_runtime::http::{BoxBody, Peer, Query, json};
+use k2p_runtime::http::{BoxBody, Peer, Query, User, json};
 use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::oneshot;
@@ -55,9 +55,13 @@ pub(super) fn allowed(exposer: &Exposer) -> Result<(), Box<Response<BoxBody>>> {
     Err(Box::new(respond::forbidden(detail)))
 }
 
-/// Who asks, for the log.
+/// Who asks, for the log: the address, and the user where there are any.
 pub(super) fn client(parts: &Parts) -> Option<String> {
-    parts.extensions.get::<Peer>().map(|p| p.0.to_string())
+    let Peer(address) = parts.extensions.get::<Peer>()?;
+    Some(match parts.extensions.get::<User>() {
+        Some(User(name)) => format!("{name} at {address}"),
+        None => address.to_string(),
+    })
 }
 
 /// `PUT /api/v1/admin/policy?topic=&policy=`.

@@ -22,7 +22,7 @@ pub use live::Web;
 pub use verify::ClientAuth;
 pub(crate) use verify::NotAllowed;
 
-use super::{BoxBody, Service, problem, security_headers};
+use super::{BoxBody, Service, User, problem, security_headers};
 use crate::metrics::HttpMetrics;
 use users::Login;
 
@@ -34,13 +34,13 @@ pub(super) async fn answer(
     web: Option<&Web>,
     service: &Service,
     metrics: &HttpMetrics,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Response<BoxBody> {
     let refused = if request.headers().len() > MAX_HEADERS {
         Some(too_many_headers())
     } else {
         match web {
-            Some(web) => refuse(web, &request).await,
+            Some(web) => refuse(web, &mut request).await,
             None => None,
         }
     };
@@ -68,7 +68,7 @@ fn too_many_headers() -> Refused {
     ("headers", problem(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "Too many headers", &detail, None))
 }
 
-async fn refuse(web: &Web, request: &Request<Incoming>) -> Option<Refused> {
+async fn refuse(web: &Web, request: &mut Request<Incoming>) -> Option<Refused> {
     let live = web.live.load_full();
     if let Some(Err(wait)) = live.limiter.as_ref().map(|limiter| limiter.take(Instant::now())) {
         let detail = "More requests than rate_limit of the web configuration allows. Send fewer.";
@@ -78,7 +78,13 @@ async fn refuse(web: &Web, request: &Request<Incoming>) -> Option<Refused> {
         return None;
     }
     match web.logins.check(&live.users, request.headers().get(AUTHORIZATION)).await {
-        Login::Known => None,
+        Login::Known => {
+            let name = request.headers().get(AUTHORIZATION).and_then(users::credentials).map(|(name, _)| name);
+            if let Some(name) = name {
+                request.extensions_mut().insert(User(name.into()));
+            }
+            None
+        }
         Login::Refused => {
             let detail = "User and password are asked for, and these are none that may come in.";
             let mut response = problem(StatusCode::UNAUTHORIZED, "Unauthorized", detail, None);

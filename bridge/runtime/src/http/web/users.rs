@@ -137,7 +137,7 @@ impl Logins {
 }
 
 /// Name and password of `Authorization: Basic …`.
-fn credentials(header: &HeaderValue) -> Option<(String, Arc<[u8]>)> {
+pub(super) fn credentials(header: &HeaderValue) -> Option<(String, Arc<[u8]>)> {
     let (scheme, encoded) = header.to_str().ok()?.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
