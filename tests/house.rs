@@ -163,7 +163,8 @@ fn no_crate_knows_what_it_must_not() {
         ("k2p-core", &["k2p-runtime", "k2p-server", "k2p-agent", "tokio", "hyper", "rdkafka", "rdkafka-sys"]),
         ("k2p-config", &["k2p-core", "k2p-runtime", "k2p-server", "k2p-agent", "tokio"]),
         ("k2p-pipelines", &["k2p-runtime", "k2p-server", "k2p-agent", "tokio", "hyper", "rdkafka", "rdkafka-sys"]),
-        ("k2p-runtime", &["k2p-server", "k2p-agent", "k2p-pipelines"]),
+        ("k2p-push", &["k2p-pipelines", "k2p-runtime", "k2p-server", "k2p-agent", "tokio", "hyper", "rdkafka"]),
+        ("k2p-runtime", &["k2p-server", "k2p-agent", "k2p-pipelines", "k2p-push"]),
         ("k2p-agent", &["k2p-server"]),
         ("k2p-server", &["k2p-agent"]),
         ("k2p-logs", &["k2p-server", "k2p-agent"]),
@@ -210,7 +211,7 @@ fn uses(below: &str, words: &[&str]) -> Vec<String> {
 #[test]
 fn the_pure_crates_do_no_io_and_read_no_clock() {
     let words = ["std::fs", "std::net", "std::env", "std::process", "std::thread", "Instant::now", "SystemTime"];
-    for crate_of_ours in ["core", "config", "pipelines"] {
+    for crate_of_ours in ["core", "config", "pipelines", "push"] {
         let found = uses(&format!("bridge/{crate_of_ours}/src"), &words);
         assert!(found.is_empty(), "{found:#?}");
     }

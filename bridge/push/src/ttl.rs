@@ -23,9 +23,11 @@ impl TtlRules {
     /// # Errors
     /// What is wrong with the pattern.
     pub fn push(&mut self, job: &str, ttl: Duration) -> Result<(), String> {
-        // The crate draws several lines; the last one says it.
-        let said = |error: regex::Error| error.to_string().rsplit("error: ").next().unwrap_or_default().to_owned();
-        let regex = Regex::new(&format!("^(?:{job})$")).map_err(said)?;
+        // By itself first: `a)|(b` would be sound between the anchors, and not what it says.
+        let regex = Regex::new(job).and_then(|_| Regex::new(&format!("^(?:{job})$")));
+        // The lines before the last one draw where.
+        let said = |error: regex::Error| error.to_string().lines().last().unwrap_or_default().to_owned();
+        let regex = regex.map_err(said)?;
         self.0.push((regex, ttl));
         Ok(())
     }
@@ -76,7 +78,8 @@ mod tests {
         for (job, asked, expected) in cases {
             assert_eq!(rules.decide(job, asked), expected, "{job} {asked:?}");
         }
-        assert!(rules.push("(", Duration::ZERO).is_err());
+        assert_eq!(rules.push("(", Duration::ZERO), Err("error: unclosed group".to_owned()));
+        assert!(rules.push("a)|(b", Duration::ZERO).is_err());
     }
 
     #[test]

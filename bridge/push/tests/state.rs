@@ -71,11 +71,16 @@ const A: &str = "job=\"a\"";
 const B: &str = "instance=\"i\",job=\"a\"";
 const C: &str = "instance=\"\",job=\"a\",x=\"1\"";
 
+/// Families (name to line), when pushed, when failed, when it goes.
+type Group = (BTreeMap<String, String>, i64, i64, Option<i64>);
+/// The same, as told: the lines alone.
+type Told = BTreeMap<String, (Vec<String>, i64, i64, Option<i64>)>;
+
 /// The semantics, said once more as plainly as possible: of each key its families (name to
 /// line), when pushed, when failed, and when it goes.
 #[derive(Default)]
 struct Reference {
-    groups: BTreeMap<String, (BTreeMap<String, String>, i64, i64, Option<i64>)>,
+    groups: BTreeMap<String, Group>,
     ids: BTreeSet<Vec<u8>>,
 }
 
@@ -111,15 +116,15 @@ impl Reference {
         }
     }
 
-    fn face(&self) -> BTreeMap<String, (Vec<String>, i64, i64, Option<i64>)> {
-        let one = |(families, pushed, failed, expires): &(BTreeMap<String, String>, i64, i64, Option<i64>)| {
+    fn face(&self) -> Told {
+        let one = |(families, pushed, failed, expires): &Group| {
             (families.values().cloned().collect(), *pushed, *failed, *expires)
         };
         self.groups.iter().map(|(key, group)| (key.clone(), one(group))).collect()
     }
 }
 
-fn told(state: &PushState) -> BTreeMap<String, (Vec<String>, i64, i64, Option<i64>)> {
+fn told(state: &PushState) -> Told {
     let one = |group: &k2p_push::Group| {
         let line = |s: k2p_push::PushedSample<'_>| format!("{} {}", s.name, s.value);
         let lines = group.families().flat_map(|f| f.samples().map(line).collect::<Vec<_>>()).collect();
