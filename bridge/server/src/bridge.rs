@@ -19,6 +19,7 @@ use k2p_runtime::metrics::{MetricsError, RuntimeMetrics};
 use k2p_runtime::shutdown::Shutdown;
 use prometheus::{IntGauge, Registry};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::append::Appender;
 use crate::config::{Config, Web};
@@ -105,9 +106,7 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
     let log = KafkaLog::new("bridge", &setup.runtime);
     // Two switches: a drain leaves the group, and the process goes on.
     let switches = Switches { leave: Shutdown::new(), end: Shutdown::new() };
-    let masking = &config.masking;
-    let maskers = Maskers::new(&masking.default, &masking.topics, masking.key.as_ref());
-    let maskers = Arc::new(maskers.map_err(|e| BridgeError::Masking(e.to_string()))?);
+    let maskers = Arc::new(ArcSwap::from_pointee(maskers_of(&config).map_err(BridgeError::Masking)?));
     let logs = log_store(&config, &setup.registry, &maskers)?;
     let healthy = Arc::new(AtomicBool::new(true));
     let set = templates::load(config.pipelines.templates.as_deref()).map_err(BridgeError::Templates)?;
@@ -140,6 +139,8 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
     }
     let in_flight = metrics.scrapes_in_flight.clone();
     let events = event_sink(&config, &log)?;
+    let reload = reload_hook(setup.reload, live.clone(), templates, maskers.clone());
+    let hangups = tokio::spawn(reload_on_hangup(reload.clone()));
     let state = Arc::new(State {
         live: live.clone(),
         registry: setup.registry.clone(),
@@ -149,7 +150,7 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
         build: setup.build,
         client: HttpClient::new(&ClientConfig::default())?,
         hooks: Hooks {
-            reload: reload_hook(setup.reload, live.clone(), templates),
+            reload,
             drain: drain_hook(live.clone(), switches.leave.clone()),
             healthy: Arc::new(move || healthy.load(Ordering::SeqCst)),
             kafka_up: Arc::new(move || log.is_up()),
@@ -176,6 +177,7 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
             () = tokio::time::sleep(FAILED) => {}
         }
     }
+    hangups.abort();
     live.set_draining();
     switches.leave.trigger();
     hand_over(&live, &in_flight).await;
@@ -251,7 +253,11 @@ struct Logs {
     shared: bool,
 }
 
-fn log_store(config: &Config, registry: &Registry, maskers: &Arc<Maskers>) -> Result<Option<Logs>, BridgeError> {
+fn log_store(
+    config: &Config,
+    registry: &Registry,
+    maskers: &Arc<ArcSwap<Maskers>>,
+) -> Result<Option<Logs>, BridgeError> {
     let Some(wanted) = &config.pipelines.logs else { return Ok(None) };
     let metrics = LogMetrics::new(registry)?;
     let store = StoreConfig {
@@ -348,9 +354,38 @@ fn drain_hook(live: Arc<LivePartitions>, leave: Shutdown) -> Hook {
     })
 }
 
-fn reload_hook(reload: Option<Reload>, live: Arc<LivePartitions>, templates: Arc<ArcSwap<TemplateSet>>) -> Hook {
+fn maskers_of(config: &Config) -> Result<Maskers, String> {
+    let masking = &config.masking;
+    Maskers::new(&masking.default, &masking.topics, masking.key.as_ref()).map_err(|e| e.to_string())
+}
+
+/// SIGHUP does what `POST /-/reload` does; what is wrong with the file is logged.
+async fn reload_on_hangup(reload: Hook) {
+    let mut hangups = match signal(SignalKind::hangup()) {
+        Ok(hangups) => hangups,
+        Err(error) => {
+            tracing::warn!(%error, "SIGHUP cannot be listened for; /-/reload works");
+            return;
+        }
+    };
+    while hangups.recv().await.is_some() {
+        match reload().await {
+            Ok(()) => tracing::info!("reloaded"),
+            Err(error) => tracing::error!(error, "not reloaded: everything stays as it was"),
+        }
+    }
+}
+
+/// Takes over what a reload changes, all of it or, where something is wrong, nothing.
+fn reload_hook(
+    reload: Option<Reload>,
+    live: Arc<LivePartitions>,
+    templates: Arc<ArcSwap<TemplateSet>>,
+    maskers: Arc<ArcSwap<Maskers>>,
+) -> Hook {
     Arc::new(move || -> BoxFuture<Result<(), String>> {
-        let (reload, live, templates) = (reload.clone(), live.clone(), templates.clone());
+        let (reload, live) = (reload.clone(), live.clone());
+        let (templates, maskers) = (templates.clone(), maskers.clone());
         Box::pin(async move {
             let Some(reload) = reload else {
                 return Err("this bridge runs without a configuration file: nothing to reload".to_owned());
@@ -358,10 +393,12 @@ fn reload_hook(reload: Option<Reload>, live: Arc<LivePartitions>, templates: Arc
             let read = move || {
                 let config = reload()?;
                 let set = templates::load(config.pipelines.templates.as_deref())?;
-                Ok::<_, String>((config, set))
+                let masking = maskers_of(&config)?;
+                Ok::<_, String>((config, set, masking))
             };
-            let (config, set) = tokio::task::spawn_blocking(read).await.map_err(|e| e.to_string())??;
+            let (config, set, masking) = tokio::task::spawn_blocking(read).await.map_err(|e| e.to_string())??;
             templates.store(Arc::new(set));
+            maskers.store(Arc::new(masking));
             for topic in &config.topics {
                 live.add_topic(topic.name.clone(), topic.policy);
             }

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use k2p_core::compress::{Encoding, decompress};
 use k2p_core::envelope::{self, RawRecord};
 use k2p_logs::mask::{MaskCounts, Maskers};
@@ -27,8 +28,8 @@ const RECORD_BYTES: usize = 16 << 20;
 pub struct LogSink {
     /// Where entries go.
     pub store: Arc<LogStore>,
-    /// Applied first.
-    pub maskers: Arc<Maskers>,
+    /// Applied first; as of the last reload.
+    pub maskers: Arc<ArcSwap<Maskers>>,
     /// Counts what was masked.
     pub metrics: LogMetrics,
 }
@@ -107,7 +108,8 @@ impl PartitionLog {
     }
 
     fn masked(&self, line: &[u8]) -> Vec<u8> {
-        let (masker, mut counts) = (self.sink.maskers.of(&self.topic), MaskCounts::default());
+        let maskers = self.sink.maskers.load();
+        let (masker, mut counts) = (maskers.of(&self.topic), MaskCounts::default());
         let line = masker.line(line, &mut counts).into_owned();
         self.sink.metrics.masked(masker, &counts);
         line
@@ -215,7 +217,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let metrics = LogMetrics::new(&Registry::new()).unwrap();
         let store = Arc::new(LogStore::open(dir.path(), StoreConfig::default(), metrics.clone()).unwrap());
-        let maskers = Arc::new(Maskers::new(&Default::default(), &Default::default(), None).unwrap());
+        let maskers = Maskers::new(&Default::default(), &Default::default(), None).unwrap();
+        let maskers = Arc::new(ArcSwap::from_pointee(maskers));
         let mut log = PartitionLog::new(LogSink { store, maskers, metrics: metrics.clone() }, "t".into(), 3);
         let templates = Arc::new(crate::templates::load(None).unwrap());
         let mut state = EventState::new(Arc::new(EventConfig::default()), 3, templates);
