@@ -43,6 +43,7 @@ mod it_hole;
 mod it_limits;
 mod it_logs;
 mod it_otel;
+mod it_pipelines;
 mod it_policy;
 mod it_prometheus;
 mod it_readme;

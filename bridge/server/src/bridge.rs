@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use k2p_core::ownership::Identity;
 use k2p_logs::mask::Maskers;
+use k2p_logs::objects::Objects;
 use k2p_logs::{LogMetrics, LogReader, LogStore, ReadConfig, StoreConfig};
 use k2p_pipelines::runs::RunLimits;
 use k2p_pipelines::state::EventConfig;
@@ -22,7 +23,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::append::Appender;
-use crate::config::{Config, Web};
+use crate::config::{Config, LogPlace, Web};
 use crate::consume::{self, ConsumeError, LogSink, Switches, TopicKind};
 use crate::expose::{BuildInfo, EventSink, ExposeConfig, Exposer, Hook, Hooks, JobLogs, State, TopicInfo};
 use crate::live::LivePartitions;
@@ -40,8 +41,6 @@ const LAST_SCRAPES: Duration = Duration::from_secs(3);
 const CLOSE: Duration = Duration::from_secs(10);
 /// How soon it is seen that consuming ended by itself.
 const FAILED: Duration = Duration::from_millis(200);
-/// How often the log store is kept in bounds.
-const HOUSEKEEPING: Duration = Duration::from_secs(60);
 /// How often a drain looks whether it is done.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -157,7 +156,7 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
         },
         events,
         maskers,
-        logs: logs.as_ref().map(|l| JobLogs { reader: l.reader.clone(), shared: l.shared }),
+        logs: logs.as_ref().map(|l| l.reader.clone()),
     });
     let exposer = Exposer::new(expose_config(&config, advertise.clone()), state);
     let answer = service(move |request| exposer.clone().handle(request));
@@ -249,8 +248,7 @@ fn replay(config: &Config, templates: Arc<ArcSwap<TemplateSet>>, logs: Option<Lo
 /// The log store, opened.
 struct Logs {
     sink: LogSink,
-    reader: LogReader,
-    shared: bool,
+    reader: JobLogs,
 }
 
 fn log_store(
@@ -267,16 +265,28 @@ fn log_store(
         reports_bytes: wanted.reports_bytes,
         ..StoreConfig::default()
     };
-    let store = LogStore::open(&wanted.dir, store, metrics.clone()).map_err(|e| BridgeError::Logs(e.to_string()))?;
-    let reader = LogReader::open(&wanted.dir, ReadConfig::default(), metrics.clone());
+    let retention = store.retention;
+    let (store, reader) = match &wanted.place {
+        LogPlace::Dir(dir) => {
+            let reader = LogReader::open(dir, ReadConfig::default(), metrics.clone());
+            (LogStore::open(dir, store, metrics.clone()), reader)
+        }
+        LogPlace::Objects { url, options, timing } => {
+            let objects = Objects::open(url, &options.0, tokio::runtime::Handle::current());
+            let objects = objects.map_err(|e| BridgeError::Logs(e.to_string()))?;
+            let reader = LogReader::open_objects(objects.clone(), ReadConfig::default(), metrics.clone());
+            (LogStore::open_objects(objects, store, *timing, metrics.clone()), reader)
+        }
+    };
+    let store = store.map_err(|e| BridgeError::Logs(e.to_string()))?;
     let sink = LogSink { store: Arc::new(store), maskers: maskers.clone(), metrics };
-    Ok(Some(Logs { sink, reader, shared: wanted.shared }))
+    Ok(Some(Logs { sink, reader: JobLogs { reader, shared: wanted.shared, retention } }))
 }
 
 /// Age, size and compression of the store, now and then.
 fn keep_house(store: Arc<LogStore>, end: Shutdown) {
     tokio::task::spawn_blocking(move || {
-        while !end.wait_timeout(HOUSEKEEPING) {
+        while !end.wait_timeout(store.upkeep()) {
             if let Err(error) = store.maintain(unix_ms().saturating_mul(1_000_000)) {
                 tracing::warn!(%error, "the log store is not kept in bounds");
             }

@@ -17,7 +17,7 @@ use crate::consume::{Topic, TopicKind};
 use crate::expose::RouteMode;
 use crate::live::Policy;
 pub use masking::Masking;
-pub use pipelines::{DEFAULT_STATE, Logs, Pipelines, Runs};
+pub use pipelines::{DEFAULT_STATE, LogPlace, Logs, Options, Pipelines, Runs};
 
 mod masking;
 mod pipelines;
