@@ -191,3 +191,77 @@ impl Buffer {
         waiting.broken = true;
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+    use crate::entry::{Level, Source};
+
+    fn key() -> Key {
+        Key { origin: "t@0".into(), day: "2026-11-21".to_owned(), job: "j".to_owned() }
+    }
+
+    fn push(buffer: &mut Buffer, offset: i64) -> Offered {
+        let source = Source { topic: "t", partition: 0, offset, line: 0 };
+        let line = Cow::Borrowed(&b"{}"[..]);
+        buffer.push(key(), &Entry { job_run_id: "j", at: 0, level: Level::None, line, source })
+    }
+
+    fn firsts(buffer: &mut Buffer) -> Vec<(u64, u64)> {
+        let mut found = Vec::new();
+        while let Some(run) = buffer.take(&key()) {
+            let segment = run.fit(None, u64::MAX).segment.unwrap();
+            found.push((segment.first.0, segment.last.0));
+            buffer.settle(&key(), &run);
+        }
+        found
+    }
+
+    #[test]
+    fn what_is_left_out_ends_a_run() {
+        let mut buffer = Buffer::default();
+        for offset in [3, 4] {
+            assert_eq!(push(&mut buffer, offset), Offered::Taken);
+        }
+        assert_eq!(push(&mut buffer, 4), Offered::Duplicate);
+        buffer.skip(&key());
+        push(&mut buffer, 9);
+        assert!(buffer.has_full() && buffer.due(false, &BTreeSet::new()) == [key()]);
+        assert_eq!(firsts(&mut buffer), [(3, 4), (9, 9)]);
+        assert_eq!((buffer.bytes(), buffer.entries()), (0, 0));
+    }
+
+    #[test]
+    fn what_was_tried_does_not_grow() {
+        let mut buffer = Buffer::default();
+        push(&mut buffer, 1);
+        let tried = buffer.take(&key()).unwrap();
+        push(&mut buffer, 2);
+        buffer.put_back(&key(), tried);
+        push(&mut buffer, 3);
+        assert!(buffer.has("t@0") && !buffer.has("t@1"));
+        assert_eq!(firsts(&mut buffer), [(1, 1), (2, 2), (3, 3)]);
+    }
+
+    #[test]
+    fn a_run_fits_behind_what_is_there_and_into_what_is_left() {
+        let mut buffer = Buffer::default();
+        (0..10).for_each(|offset| drop(push(&mut buffer, offset)));
+        let run = buffer.take(&key()).unwrap();
+        let line = run.lines.len() as u64 / 10;
+        let fit = |mark: Option<u64>, room: u64| {
+            let fitted = run.fit(mark.map(|offset| (offset, 0)), room);
+            let segment =
+                fitted.segment.map(|s| (s.first.0, s.last.0, s.entries, s.cut, s.bytes == fitted.lines.len() as u64));
+            (segment, fitted.duplicates)
+        };
+        assert_eq!(fit(None, u64::MAX), (Some((0, 9, 10, 0, true)), 0));
+        assert_eq!(fit(Some(3), u64::MAX), (Some((4, 9, 6, 0, true)), 4));
+        assert_eq!(fit(Some(3), 2 * line), (Some((4, 9, 2, 4, true)), 4));
+        assert_eq!(fit(None, 0), (Some((0, 9, 0, 10, true)), 0));
+        assert_eq!(fit(Some(9), u64::MAX), (None, 10));
+    }
+}
