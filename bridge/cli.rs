@@ -447,6 +447,10 @@ pub(crate) struct LogsArgs {
     /// Where the log store lies.
     #[arg(long = "logs.dir", value_name = "DIR", default_value = "/var/lib/kafka2prom/logs")]
     pub(crate) dir: PathBuf,
+    /// An object store instead of a directory: s3://…, az://…, gs://… or objects:///…, with
+    /// credentials from the environment.
+    #[arg(long = "logs.url", value_name = "URL", conflicts_with = "dir")]
+    pub(crate) url: Option<String>,
     /// Nothing before this: RFC 3339, or Unix time in s, ms, us or ns.
     #[arg(long, value_name = "TIME")]
     pub(crate) since: Option<String>,

@@ -55,7 +55,7 @@ fn the_command_prints_what_the_reader_finds() {
     assert_eq!((code, lines.len()), (1, 0));
     assert!(said.contains("widen --since or --level"), "{said}");
     let (code, _, said) = logs(&dir.join("nowhere"), &[]);
-    assert!(code == 1 && said.contains("name another --logs.dir"), "{said}");
+    assert!(code == 1 && said.contains("name another --logs.dir or --logs.url"), "{said}");
     let (code, _, said) = logs(&dir, &["--since", "noon", "--level", "loud"]);
     assert!(code == 2 && said.contains("--since noon") && said.contains("--level loud"), "{said}");
 }

@@ -45,6 +45,7 @@ mod it_limits;
 mod it_logs;
 mod it_otel;
 mod it_pages;
+mod it_pipelines;
 mod it_policy;
 mod it_prometheus;
 mod it_push;

@@ -1,9 +1,12 @@
 //! `kafka2prom logs`
+use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write};
 use std::time::Duration;
 
+use k2p_logs::objects::Objects;
 use k2p_logs::{Level, LogMetrics, LogReader, MAX_LIMIT, Query, ReadConfig, parse_time};
 
+use super::process;
 use super::{Done, Failure};
 use crate::cli::LogsArgs;
 
@@ -16,7 +19,16 @@ const READ: ReadConfig = ReadConfig { hot_bytes: 0 };
 pub(crate) fn run(args: &LogsArgs) -> Done {
     let mut query = query(args)?;
     let metrics = LogMetrics::new(&prometheus::Registry::new()).map_err(Failure::failed)?;
-    let reader = LogReader::open(&args.dir, READ, metrics);
+    // Requests to an object store run here, for as long as the command does.
+    let runtime;
+    let reader = match &args.url {
+        None => LogReader::open(&args.dir, READ, metrics),
+        Some(url) => {
+            runtime = process::tokio_runtime()?;
+            let objects = Objects::open(url, &BTreeMap::new(), runtime.handle().clone());
+            LogReader::open_objects(objects.map_err(Failure::failed)?, READ, metrics)
+        }
+    };
     let mut out = std::io::stdout().lock();
     let mut left = args.limit.unwrap_or(u64::MAX);
     let mut printed = 0_u64;
@@ -63,16 +75,20 @@ fn query(args: &LogsArgs) -> Result<Query, Failure> {
     if faults.is_empty() { Ok(query) } else { Err(Failure::Usage(faults)) }
 }
 
+fn place(args: &LogsArgs) -> String {
+    args.url.clone().unwrap_or_else(|| args.dir.display().to_string())
+}
+
 fn unreadable(args: &LogsArgs, error: &std::io::Error) -> Failure {
-    let dir = args.dir.display();
+    let place = place(args);
     match error.kind() {
         ErrorKind::InvalidInput => Failure::Usage(vec![format!("{:?}: {error}", args.job)]),
-        _ => Failure::failed(format_args!("the logs in {dir} cannot be read: {error}; may this user read them?")),
+        _ => Failure::failed(format_args!("the logs in {place} cannot be read: {error}; may this user read them?")),
     }
 }
 
 fn nothing(args: &LogsArgs, reader: &LogReader) -> Failure {
-    let dir = args.dir.display();
+    let place = place(args);
     let any = Query { limit: 1, ..Query::default() };
     let known = reader.read(&args.job, &any).is_ok_and(|page| !page.entries.is_empty());
     if known {
@@ -81,5 +97,8 @@ fn nothing(args: &LogsArgs, reader: &LogReader) -> Failure {
             args.job
         ));
     }
-    Failure::failed(format_args!("{dir} has nothing of {:?}; name another --logs.dir, or another job", args.job))
+    Failure::failed(format_args!(
+        "{place} has nothing of {:?}; name another --logs.dir or --logs.url, or another job",
+        args.job
+    ))
 }

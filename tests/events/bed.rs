@@ -22,12 +22,15 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// Value by series, `name{labels}` with the labels sorted.
 pub(crate) type Samples = BTreeMap<String, f64>;
 
+#[derive(Clone)]
 pub(crate) struct Bed {
     pub(crate) kafka: &'static Kafka,
     pub(crate) topic: String,
     pub(crate) state: String,
     pub(crate) group: String,
     pub(crate) partitions: i32,
+    /// More of the topic's settings, each with a comma before it.
+    pub(crate) of_topic: String,
     /// Of the configuration, from `runs:` on.
     pub(crate) rest: String,
     pub(crate) templates: String,
@@ -41,6 +44,7 @@ impl Bed {
             state: unique("state"),
             group: unique("bridges"),
             partitions,
+            of_topic: String::new(),
             rest: "runs: {lost_after: 20s}\n".to_owned(),
             templates: format!("{ROOT}/templates"),
         };
@@ -53,10 +57,10 @@ impl Bed {
     pub(crate) fn bridge(&self, records: u32, extra: &[&str]) -> Service {
         let (properties, timers) = bridge::SHORT_TIMERS;
         let rest = format!(
-            "{timers}topics: [{{name: {}, kind: events}}]\n\
+            "{timers}topics: [{{name: {}, kind: events{}}}]\n\
              state: {{topic: {}, snapshot_records: {records}, snapshot_interval: 1h}}\n\
              templates: {{dir: '{}'}}\n{}",
-            self.topic, self.state, self.templates, self.rest
+            self.topic, self.of_topic, self.state, self.templates, self.rest
         );
         bridge::configured(self.kafka, &self.group, properties, &rest, extra)
     }

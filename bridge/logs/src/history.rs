@@ -1,12 +1,12 @@
 //! Jobs whose ids begin alike, the newest day first: how what happened long ago is found
 //! without reading everything before it.
 use std::io::{self, ErrorKind};
-use std::path::PathBuf;
 
 use crate::entry::Head;
 use crate::files::job::{Paths, names};
 use crate::name::{RUNS, file_name, job_of};
-use crate::read::{LogReader, TRIES, open};
+use crate::objects;
+use crate::read::{LogReader, Place, TRIES, days, open};
 
 /// The job under which the reports of a pipeline's runs are kept.
 pub fn runs_of(pipeline: &str) -> String {
@@ -49,8 +49,13 @@ impl LogReader {
     /// # Errors
     /// What the system says.
     pub fn newest_days(&self) -> io::Result<Vec<String>> {
-        let days = self.days()?.into_iter().rev();
-        Ok(days.filter_map(|(_, path)| Some(path.file_name()?.to_str()?.to_owned())).collect())
+        match &self.place {
+            Place::Dir(dir) => {
+                let days = days(dir)?.into_iter().rev();
+                Ok(days.filter_map(|(_, path)| Some(path.file_name()?.to_str()?.to_owned())).collect())
+            }
+            Place::Objects(objects) => objects::read::newest_days(objects),
+        }
     }
 
     /// The pipelines with reports of runs on `day`, by the names of their files.
@@ -58,7 +63,10 @@ impl LogReader {
     /// # Errors
     /// What the system says.
     pub fn reported_on(&self, day: &str) -> io::Result<Vec<String>> {
-        let day = self.day(day);
+        let day = match &self.place {
+            Place::Dir(dir) => dir.join(day),
+            Place::Objects(objects) => return objects::read::reported_on(objects, day),
+        };
         let names = match names(&day) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             names => names?,
@@ -82,7 +90,10 @@ impl LogReader {
     /// What the system says; lines before it were handed over.
     pub fn lines_on(&self, job: &str, day: &str, each: &mut dyn FnMut(StoredLine<'_>)) -> io::Result<u64> {
         let Some(name) = file_name(job) else { return Ok(0) };
-        let paths = Paths::new(&self.day(day), &name);
+        let paths = match &self.place {
+            Place::Dir(dir) => Paths::new(&dir.join(day), &name),
+            Place::Objects(objects) => return objects::read::lines_on(objects, &self.hot, job, day, each),
+        };
         let (mut next, mut attempt) = (0, 1);
         loop {
             match self.lines_from(job, &paths, &mut next, each) {
@@ -119,9 +130,5 @@ impl LogReader {
             *next = end;
         }
         Ok(())
-    }
-
-    fn day(&self, day: &str) -> PathBuf {
-        self.dir.join(day)
     }
 }

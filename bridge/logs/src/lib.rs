@@ -4,10 +4,10 @@
 //!
 //! 1. [`mask::Maskers::of`]`(topic).line(bytes, &mut counts)` on every line **before** it is
 //!    parsed for anything that is written or shown; [`LogMetrics::masked`] takes the counts.
-//! 2. [`LogStore::append`] with the entries of a record or of many. It never fails as a
+//! 2. [`LogStore::begin`] when a partition is begun, then [`LogStore::append`] with the entries of a record or of many. It never fails as a
 //!    whole: what is not kept is counted by a bounded [`Refused`] reason, and the caller
 //!    goes on (a full disk stops the log, not the metrics).
-//! 3. [`LogStore::sync`] **before** an offset is committed, or a snapshot written, beyond
+//! 3. [`LogStore::sync_of`] **before** an offset is committed, or a snapshot written, beyond
 //!    those entries. What was synced survives a loss of power; what was appended survives
 //!    the death of the process. A successor that replays from there appends each entry
 //!    again, and the store drops what it has.
@@ -29,22 +29,26 @@
 //! # Where entries lie
 //!
 //! [`files`]: `DIR/YYYY-MM-DD/{job}.jsonl`, for one bridge or several that share a file
-//! system. The module says how it is laid out and what it promises.
+//! system. [`objects`]: segments in an object store that all bridges share. The modules say
+//! how they are laid out and what they promise; a reader gives the same answers of both.
 #![forbid(unsafe_code)]
 
 mod entry;
 pub mod files;
 mod history;
 mod hot;
+mod kept;
 pub mod mask;
 mod metrics;
 mod name;
+pub mod objects;
 mod points;
 mod read;
 mod store;
 
 pub use entry::{Entry, Level, Source, day_of, parse_time, rfc3339};
 pub use history::{FIRST_REPORT, StoredLine, runs_of};
+pub use kept::{Gap, Kept, Range};
 pub use metrics::{LOG_METRICS, LogMetrics, Refused};
 pub use name::{MAX_ID, file_name, job_of};
 pub use points::{Points, exposition};

@@ -53,6 +53,17 @@ const HOT_BYTES: MetricDef = MetricDef::gauge("kafka2prom_logs_hot_bytes", "Byte
 const HOT_CAPACITY: MetricDef =
     MetricDef::gauge("kafka2prom_logs_hot_capacity_bytes", "Bytes that hot jobs may take in memory.", &[]);
 
+const BUFFER: MetricDef = MetricDef::gauge(
+    "kafka2prom_logs_buffer_bytes",
+    "Bytes of log entries that wait to be written to an object store.",
+    &[],
+);
+const BUFFER_CAPACITY: MetricDef = MetricDef::gauge(
+    "kafka2prom_logs_buffer_capacity_bytes",
+    "Bytes of log entries that may wait to be written to an object store; 0 where logs are files.",
+    &[],
+);
+
 /// The definitions behind [`LogMetrics`].
 pub static LOG_METRICS: &[MetricDef] = &[
     WRITTEN,
@@ -70,6 +81,8 @@ pub static LOG_METRICS: &[MetricDef] = &[
     HOT_MISSES,
     HOT_BYTES,
     HOT_CAPACITY,
+    BUFFER,
+    BUFFER_CAPACITY,
 ];
 
 /// Why an entry was not kept: the bounded `reason` of `entries_refused_total`.
@@ -89,11 +102,13 @@ pub enum Refused {
     BadTime,
     /// One job from more partitions than an index has room for.
     TooManySources,
+    /// The object store is away, and as many entries wait as may.
+    Away,
 }
 
 impl Refused {
     /// Every reason.
-    pub const ALL: [Refused; 7] = [
+    pub const ALL: [Refused; 8] = [
         Refused::DiskFull,
         Refused::Io,
         Refused::Quota,
@@ -101,6 +116,7 @@ impl Refused {
         Refused::BadEntry,
         Refused::BadTime,
         Refused::TooManySources,
+        Refused::Away,
     ];
 
     /// The label value.
@@ -113,6 +129,7 @@ impl Refused {
             Refused::BadEntry => "bad_entry",
             Refused::BadTime => "bad_time",
             Refused::TooManySources => "too_many_sources",
+            Refused::Away => "away",
         }
     }
 
@@ -145,6 +162,8 @@ pub struct LogMetrics {
     pub(crate) hot_misses: IntCounter,
     pub(crate) hot_bytes: IntGauge,
     pub(crate) hot_capacity: IntGauge,
+    buffer: IntGauge,
+    buffer_capacity: IntGauge,
 }
 
 impl LogMetrics {
@@ -169,6 +188,8 @@ impl LogMetrics {
             hot_misses: HOT_MISSES.int_counter(registry)?,
             hot_bytes: HOT_BYTES.int_gauge(registry)?,
             hot_capacity: HOT_CAPACITY.int_gauge(registry)?,
+            buffer: BUFFER.int_gauge(registry)?,
+            buffer_capacity: BUFFER_CAPACITY.int_gauge(registry)?,
         };
         metrics.writable.set(1);
         for reason in Refused::ALL {
@@ -199,6 +220,18 @@ impl LogMetrics {
         } else if appended.written > 0 {
             self.writable.set(1);
         }
+    }
+
+    pub(crate) fn set_writable(&self, writable: bool) {
+        self.writable.set(i64::from(writable));
+    }
+
+    pub(crate) fn buffered(&self, bytes: usize) {
+        self.buffer.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn buffer_capacity(&self, bytes: usize) {
+        self.buffer_capacity.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn maintained(&self, done: &Maintained) {

@@ -1,6 +1,6 @@
 //! The reader's side: one for the service and the command line.
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,12 +10,14 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::entry::{Head, Level, parse_day};
 use crate::files::index::{Block, Index, Span, State, read_blocks, read_up_to};
 use crate::files::job::{Paths, names};
+use crate::files::upkeep;
 use crate::hot::{BlockKey, Hot};
+use crate::kept::{Kept, kept};
 use crate::metrics::LogMetrics;
 use crate::name::{file_name, job_of};
+use crate::objects::{Objects, read};
 use crate::points::Points;
-
-const DAY_NANOS: i64 = 86_400_000_000_000;
+pub(crate) use crate::store::DAY_NANOS;
 
 /// The most entries of one page.
 pub const MAX_LIMIT: usize = 10_000;
@@ -24,7 +26,7 @@ pub const MAX_LIMIT: usize = 10_000;
 const PAGE_BYTES: usize = 8 << 20;
 
 /// A page ends after looking through this much, with a cursor to go on from.
-const SCAN_BYTES: u64 = 64 << 20;
+pub(crate) const SCAN_BYTES: u64 = 64 << 20;
 
 /// How often a file that changes its form (packed, unpacked) is tried again.
 pub(crate) const TRIES: usize = 5;
@@ -134,9 +136,16 @@ pub struct Jobs {
 /// Reads a store. Takes no lock; clones share the hot jobs.
 #[derive(Debug, Clone)]
 pub struct LogReader {
-    pub(crate) dir: PathBuf,
-    hot: Arc<Hot>,
+    pub(crate) place: Place,
+    pub(crate) hot: Arc<Hot>,
     metrics: LogMetrics,
+}
+
+/// Where the entries lie.
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    Dir(PathBuf),
+    Objects(Objects),
 }
 
 /// An index with its blocks, the open one last.
@@ -146,19 +155,27 @@ pub(crate) struct Opened {
     lines: File,
 }
 
-struct Collector<'q> {
-    query: &'q Query,
+/// What a page takes in.
+pub(crate) struct Collector<'q> {
+    pub(crate) query: &'q Query,
     limit: usize,
-    page: Page,
+    pub(crate) page: Page,
     bytes: usize,
-    scanned: u64,
+    pub(crate) scanned: u64,
 }
 
 impl LogReader {
     /// A reader of a directory, which need not exist yet.
     pub fn open(dir: &Path, config: ReadConfig, metrics: LogMetrics) -> LogReader {
         let hot = Arc::new(Hot::new(config.hot_bytes, metrics.clone()));
-        LogReader { dir: dir.to_owned(), hot, metrics }
+        LogReader { place: Place::Dir(dir.to_owned()), hot, metrics }
+    }
+
+    /// A reader of an object store. It waits for answers: not to be used on a thread of the
+    /// store's runtime.
+    pub fn open_objects(objects: Objects, config: ReadConfig, metrics: LogMetrics) -> LogReader {
+        let hot = Arc::new(Hot::new(config.hot_bytes, metrics.clone()));
+        LogReader { place: Place::Objects(objects), hot, metrics }
     }
 
     /// A page of a job's log; empty for a job that is not there.
@@ -168,12 +185,24 @@ impl LogReader {
     pub fn read(&self, job: &str, query: &Query) -> io::Result<Page> {
         let _timer = self.metrics.read_seconds.start_timer();
         let name = file_name(job).ok_or_else(|| invalid("a job's id has 1 to 900 bytes"))?;
-        let from = query.cursor.as_deref().map(parse_cursor).transpose()?;
         let page = Page { entries: Vec::new(), cursor: String::new(), has_more: false, cut: 0 };
         let limit = query.limit.clamp(1, MAX_LIMIT);
         let mut collector = Collector { query, limit, page, bytes: 0, scanned: 0 };
+        match &self.place {
+            Place::Dir(dir) => self.read_files(dir, job, &name, &mut collector)?,
+            Place::Objects(objects) => read::read(objects, &self.hot, job, query.cursor.as_deref(), &mut collector)?,
+        }
+        if collector.page.cursor.is_empty() {
+            collector.page.cursor = query.cursor.clone().unwrap_or_else(|| "0000-01-01.0".to_owned());
+        }
+        Ok(collector.page)
+    }
+
+    fn read_files(&self, dir: &Path, job: &str, name: &str, collector: &mut Collector<'_>) -> io::Result<()> {
+        let query = collector.query;
+        let from = query.cursor.as_deref().map(parse_cursor).transpose()?;
         let since_day = query.since.map(|since| since.div_euclid(DAY_NANOS));
-        for (day, path) in self.days()? {
+        for (day, path) in days(dir)? {
             let start = match &from {
                 Some((from, _)) if day < *from => continue,
                 Some((from, offset)) if day == *from => *offset,
@@ -183,14 +212,11 @@ impl LogReader {
                 continue;
             }
             let label = path.file_name().and_then(|n| n.to_str()).unwrap_or_default().to_owned();
-            if self.read_day(job, &name, &path, &label, start, &mut collector)? {
-                return Ok(collector.page);
+            if self.read_day(job, name, &path, &label, start, collector)? {
+                break;
             }
         }
-        if collector.page.cursor.is_empty() {
-            collector.page.cursor = query.cursor.clone().unwrap_or_else(|| "0000-01-01.0".to_owned());
-        }
-        Ok(collector.page)
+        Ok(())
     }
 
     /// One day's file; true when the page is full.
@@ -229,12 +255,10 @@ impl LogReader {
         into: &mut Collector<'_>,
     ) -> io::Result<bool> {
         let state = &opened.index.state;
-        let wanted = into.query.level.at_least();
         let first = opened.blocks.partition_point(|block| block.start <= start).saturating_sub(1);
         for (i, block) in opened.blocks.iter().enumerate().skip(first) {
             let end = opened.blocks.get(i + 1).map_or(state.len, |next| next.start);
-            let too_old = into.query.since.is_some_and(|since| block.span.max_at < since);
-            if too_old || block.span.levels & wanted == 0 {
+            if !into.may_have(&block.span) {
                 continue;
             }
             if into.scanned > SCAN_BYTES {
@@ -275,48 +299,28 @@ impl LogReader {
         self.hot.block(job, BlockKey { generation: opened.index.generation, start: block.start }, load)
     }
 
-    pub(crate) fn days(&self) -> io::Result<Vec<(i64, PathBuf)>> {
-        let mut days = Vec::new();
-        let entries = match fs::read_dir(&self.dir) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(days),
-            entries => entries?,
-        };
-        for entry in entries {
-            let entry = entry?;
-            days.extend(entry.file_name().to_str().and_then(parse_day).map(|day| (day, entry.path())));
-        }
-        days.sort_unstable();
-        Ok(days)
-    }
-
     /// The jobs of the store, by the names of their files. `after` is the cursor of the page
     /// before.
     ///
     /// # Errors
     /// What the system says.
     pub fn jobs(&self, after: Option<&str>, limit: usize) -> io::Result<Jobs> {
-        let mut found: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
-        for (_, path) in self.days()? {
-            let names = match names(&path) {
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                names => names?,
-            };
-            for name in names {
-                if after.is_none_or(|after| name.as_str() > after) {
-                    found.entry(name).or_default().push(path.clone());
-                }
-            }
+        let limit = limit.clamp(1, MAX_LIMIT);
+        match &self.place {
+            Place::Dir(dir) => jobs_of_files(dir, after, limit),
+            Place::Objects(objects) => read::jobs(objects, after, limit),
         }
-        let mut jobs = Jobs { jobs: Vec::new(), cursor: None, has_more: false };
-        for (name, days) in found {
-            if jobs.jobs.len() == limit.clamp(1, MAX_LIMIT) {
-                jobs.has_more = true;
-                break;
-            }
-            jobs.jobs.extend(job(&name, &days)?);
-            jobs.cursor = Some(name);
+    }
+
+    /// Which offsets a directory has of each partition; empty of what all bridges share.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn kept(&self) -> io::Result<Kept> {
+        match &self.place {
+            Place::Dir(dir) => kept(dir),
+            Place::Objects(_) => Ok(Kept::default()),
         }
-        Ok(jobs)
     }
 
     /// The metric points of a job (job log entries with `content.metric`): the last one of
@@ -348,7 +352,7 @@ impl Collector<'_> {
         while let Some(length) = memchr::memchr(b'\n', &bytes[at..]) {
             let line = &bytes[at..at + length];
             if let Some(mut entry) = self.wanted(line) {
-                if self.page.entries.len() == self.limit || self.bytes >= PAGE_BYTES {
+                if self.is_full() {
                     return Some(block_start + at as u64);
                 }
                 self.bytes += line.len();
@@ -362,8 +366,7 @@ impl Collector<'_> {
 
     fn wanted(&self, line: &[u8]) -> Option<StoredEntry> {
         let head = Head::parse(line)?;
-        let asked = self.query.since.is_none_or(|since| head.at >= since) && head.level >= self.query.level;
-        asked.then(|| StoredEntry {
+        self.asks(&head).then(|| StoredEntry {
             at: head.at,
             level: head.level,
             source: head.source.to_owned(),
@@ -371,9 +374,31 @@ impl Collector<'_> {
             after: String::new(),
         })
     }
+
+    /// Whether an entry is asked for.
+    pub(crate) fn asks(&self, head: &Head<'_>) -> bool {
+        self.query.since.is_none_or(|since| head.at >= since) && head.level >= self.query.level
+    }
+
+    /// Whether one among these times and levels may be.
+    pub(crate) fn may_have(&self, span: &Span) -> bool {
+        self.query.since.is_none_or(|since| span.max_at >= since) && span.levels & self.query.level.at_least() != 0
+    }
+
+    /// Whether there is no room for one more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.page.entries.len() == self.limit || self.bytes >= PAGE_BYTES
+    }
+
+    /// Takes a stored line that is asked for.
+    pub(crate) fn put(&mut self, line: &[u8], after: String) {
+        let Some(entry) = self.wanted(line) else { return };
+        self.bytes += line.len();
+        self.page.entries.push(StoredEntry { after, ..entry });
+    }
 }
 
-fn invalid(what: &str) -> io::Error {
+pub(crate) fn invalid(what: &str) -> io::Error {
     io::Error::new(ErrorKind::InvalidInput, what.to_owned())
 }
 
@@ -419,6 +444,39 @@ fn open_bare(paths: &Paths) -> io::Result<Option<Opened>> {
     let state = State { len: lines.metadata()?.len(), span, ..State::default() };
     let blocks = vec![Block { start: 0, stored: 0, span }];
     Ok(Some(Opened { index: Index { generation: 0, job: String::new(), state }, blocks, lines }))
+}
+
+fn jobs_of_files(dir: &Path, after: Option<&str>, limit: usize) -> io::Result<Jobs> {
+    let mut found: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for (_, path) in days(dir)? {
+        let names = match names(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            names => names?,
+        };
+        for name in names {
+            if after.is_none_or(|after| name.as_str() > after) {
+                found.entry(name).or_default().push(path.clone());
+            }
+        }
+    }
+    let mut jobs = Jobs { jobs: Vec::new(), cursor: None, has_more: false };
+    for (name, days) in found {
+        if jobs.jobs.len() == limit {
+            jobs.has_more = true;
+            break;
+        }
+        jobs.jobs.extend(job(&name, &days)?);
+        jobs.cursor = Some(name);
+    }
+    Ok(jobs)
+}
+
+/// The days of a tree, ascending; none where it is not there.
+pub(crate) fn days(dir: &Path) -> io::Result<Vec<(i64, PathBuf)>> {
+    match upkeep::days(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        days => days,
+    }
 }
 
 fn job(name: &str, days: &[PathBuf]) -> io::Result<Option<Job>> {

@@ -2,13 +2,20 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::entry::Entry;
 use crate::files::{Disk, FileStore, SystemDisk};
+use crate::kept::{Ledger, Range};
 use crate::metrics::{LogMetrics, Refused};
 use crate::name::{MAX_ID, RUNS};
+use crate::objects::writer::Writer;
+use crate::objects::{Objects, Timing};
 
-const DAY_NANOS: i64 = 86_400_000_000_000;
+pub(crate) const DAY_NANOS: i64 = 86_400_000_000_000;
+
+/// A day is packed this long after its end, when what was on its way has come.
+pub(crate) const QUIET: i64 = 3_600_000_000_000;
 
 /// How much is kept, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +79,8 @@ pub struct Appended {
     pub written: u64,
     /// Their bytes, as stored lines.
     pub bytes: u64,
+    /// Entries that wait to be kept; written and refused for the quota are known later.
+    pub waiting: u64,
     /// Entries that were there already.
     pub duplicates: u64,
     /// By [`Refused`], in the order of [`Refused::ALL`].
@@ -88,7 +97,7 @@ impl Appended {
 
     /// How many the store could not take although nothing is wrong with them.
     pub fn failed(&self) -> u64 {
-        [Refused::DiskFull, Refused::Io].iter().map(|reason| self.refused_for(*reason)).sum()
+        [Refused::DiskFull, Refused::Io, Refused::Away].iter().map(|reason| self.refused_for(*reason)).sum()
     }
 
     pub(crate) fn refuse(&mut self, reason: Refused, n: u64) {
@@ -98,6 +107,7 @@ impl Appended {
     pub(crate) fn add(&mut self, other: &Appended) {
         self.written += other.written;
         self.bytes += other.bytes;
+        self.waiting += other.waiting;
         self.duplicates += other.duplicates;
         for (sum, n) in self.refused.iter_mut().zip(other.refused) {
             *sum += n;
@@ -127,6 +137,14 @@ pub struct Maintained {
 /// What fails as a whole. The texts say what, where, why and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
+    /// The thread that writes to an object store cannot be started.
+    #[error("the log store {place} cannot be written: {source}; the system refuses a thread")]
+    Thread {
+        /// As configured.
+        place: String,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The directory cannot be made.
     #[error("the log directory {dir} cannot be made: {source}; name one that this user may write")]
     Directory {
@@ -156,8 +174,15 @@ pub enum LogError {
 /// Takes entries. Clones share it; every method may be called from any thread.
 #[derive(Debug, Clone)]
 pub struct LogStore {
-    files: Arc<FileStore>,
+    place: Place,
     metrics: LogMetrics,
+}
+
+/// What lies behind it.
+#[derive(Debug, Clone)]
+enum Place {
+    Files(Arc<FileStore>, Arc<Ledger>),
+    Objects(Arc<Writer>),
 }
 
 impl LogStore {
@@ -179,8 +204,61 @@ impl LogStore {
         config: StoreConfig,
         metrics: LogMetrics,
     ) -> Result<LogStore, LogError> {
-        let files = Arc::new(FileStore::open(dir, config, disk, metrics.clone())?);
-        Ok(LogStore { files, metrics })
+        let ledger = Arc::new(Ledger::new(dir));
+        let place = Place::Files(Arc::new(FileStore::open(dir, config, disk, metrics.clone())?), ledger);
+        Ok(LogStore { place, metrics })
+    }
+
+    /// A store of objects. What is appended is kept once it was written: after the time of
+    /// `timing`, or a sync.
+    ///
+    /// # Errors
+    /// [`LogError::Thread`].
+    pub fn open_objects(
+        objects: Objects,
+        config: StoreConfig,
+        timing: Timing,
+        metrics: LogMetrics,
+    ) -> Result<LogStore, LogError> {
+        let place = objects.place().to_owned();
+        metrics.buffer_capacity(timing.buffer_bytes);
+        let writer = Writer::start(objects, config, timing, metrics.clone());
+        let writer = writer.map_err(|source| LogError::Thread { place, source })?;
+        Ok(LogStore { place: Place::Objects(Arc::new(writer)), metrics })
+    }
+
+    /// A partition is begun here: another bridge may have kept entries of it meanwhile.
+    ///
+    /// # Errors
+    /// What the system says: then [`crate::LogReader::kept`] does not tell of it, and nobody takes
+    /// what is here for the whole.
+    pub fn begin(&self, topic: &str, partition: i32, begun: Range) -> io::Result<()> {
+        match &self.place {
+            Place::Files(_, ledger) => ledger.begin(topic, partition, begun),
+            Place::Objects(writer) => {
+                writer.begin(topic, partition);
+                Ok(())
+            }
+        }
+    }
+
+    /// What a partition left below an offset was appended, and synced.
+    ///
+    /// # Errors
+    /// As [`LogStore::begin`].
+    pub fn reached(&self, topic: &str, partition: i32, offset: i64) -> io::Result<()> {
+        match &self.place {
+            Place::Files(_, ledger) => ledger.reached(topic, partition, offset),
+            Place::Objects(_) => Ok(()),
+        }
+    }
+
+    /// How often it needs [`LogStore::maintain`]: a list of a whole object store costs.
+    pub fn upkeep(&self) -> Duration {
+        match &self.place {
+            Place::Files(..) => Duration::from_secs(60),
+            Place::Objects(_) => Duration::from_secs(900),
+        }
     }
 
     /// Appends. `now` is Unix nanoseconds, for what is too old or too far ahead.
@@ -188,7 +266,10 @@ impl LogStore {
     /// Entries of one partition come in their order. What fails is counted; the next call
     /// tries anew, so that a disk with room again is used again.
     pub fn append(&self, batch: &[Entry<'_>], now: i64) -> Appended {
-        let appended = self.files.append(batch, now);
+        let appended = match &self.place {
+            Place::Files(files, _) => files.append(batch, now),
+            Place::Objects(writer) => writer.append(batch, now),
+        };
         self.metrics.appended(&appended);
         appended
     }
@@ -198,7 +279,22 @@ impl LogStore {
     /// # Errors
     /// [`LogError::Sync`]: offsets must not be committed beyond the last good one.
     pub fn sync(&self) -> Result<(), LogError> {
-        self.files.sync()
+        match &self.place {
+            Place::Files(files, _) => files.sync(),
+            Place::Objects(writer) => writer.sync(None),
+        }
+    }
+
+    /// [`LogStore::sync`] of the entries of one partition, at least. Waits for an object store
+    /// to take them; not where it is known to be away.
+    ///
+    /// # Errors
+    /// As [`LogStore::sync`].
+    pub fn sync_of(&self, topic: &str, partition: i32) -> Result<(), LogError> {
+        match &self.place {
+            Place::Files(files, _) => files.sync(),
+            Place::Objects(writer) => writer.sync(Some((topic, partition))),
+        }
     }
 
     /// Removes what is too old or too much, compresses closed days. `now` is Unix nanoseconds.
@@ -206,6 +302,9 @@ impl LogStore {
     /// # Errors
     /// [`LogError::Maintain`].
     pub fn maintain(&self, now: i64) -> Result<Maintained, LogError> {
-        self.files.maintain(now)
+        match &self.place {
+            Place::Files(files, _) => files.maintain(now),
+            Place::Objects(writer) => writer.maintain(now),
+        }
     }
 }

@@ -3,22 +3,19 @@
 
 mod support;
 
-use std::fs;
 use std::path::Path;
 
 use k2p_logs::{
     Entry, Level, LogReader, LogStore, Query, ReadConfig, Refused, StoreConfig, StoredEntry, StoredLine, runs_of,
 };
 use proptest::prelude::*;
-use support::{DAY, Made, NOON, SECOND, metrics, store};
+use support::{DAY, Kind, Made, NOON, Place, SECOND, metrics};
 
 fn append(store: &LogStore, made: &[Made]) {
     let entries: Vec<Entry<'_>> = made.iter().map(Made::entry).collect();
-    assert_eq!(store.append(&entries, NOON).written, made.len() as u64);
-}
-
-fn reader(dir: &Path) -> LogReader {
-    LogReader::open(dir, ReadConfig::default(), metrics())
+    let appended = store.append(&entries, NOON);
+    assert_eq!(appended.written + appended.waiting, made.len() as u64);
+    store.sync().unwrap();
 }
 
 /// All pages of a query.
@@ -61,140 +58,147 @@ fn expected(made: &[Made], query: &Query) -> Vec<String> {
 
 #[test]
 fn every_query_finds_what_it_asks_for_packed_or_not() {
-    let dir = tempfile::tempdir().unwrap();
-    let made = long_job();
-    let store = store(dir.path(), StoreConfig::default());
-    for batch in made.chunks(11) {
-        append(&store, batch);
-    }
-    let check = |when: &str| {
-        let reader = reader(dir.path());
-        for since in [None, Some(NOON - 2 * DAY), Some(NOON - DAY), Some(NOON - DAY + 7), Some(NOON + 2 * DAY)] {
-            for level in [Level::None, Level::Info, Level::Error, Level::Fatal] {
-                for limit in [1000, 7777, 313] {
-                    let query = Query { since, level, limit, cursor: None };
-                    let found = all(&reader, "long", &query);
-                    let found: Vec<&str> = found.iter().map(|entry| entry.source.as_str()).collect();
-                    assert_eq!(found, expected(&made, &query), "{when}: {query:?}");
+    Place::each(|place| {
+        let made = long_job();
+        let store = place.store(StoreConfig::default());
+        for batch in made.chunks(11) {
+            append(&store, batch);
+        }
+        let check = |when: &str| {
+            let reader = place.reader();
+            for since in [None, Some(NOON - 2 * DAY), Some(NOON - DAY), Some(NOON - DAY + 7), Some(NOON + 2 * DAY)] {
+                for level in [Level::None, Level::Info, Level::Error, Level::Fatal] {
+                    for limit in [1000, 7777, 313] {
+                        let query = Query { since, level, limit, cursor: None };
+                        let found = all(&reader, "long", &query);
+                        let found: Vec<&str> = found.iter().map(|entry| entry.source.as_str()).collect();
+                        assert_eq!(found, expected(&made, &query), "{when}: {query:?}");
+                    }
                 }
             }
-        }
-    };
-    check("plain");
-    let done = store.maintain(NOON + 3 * DAY).unwrap();
-    assert_eq!((done.packed, done.removed), (3, 0), "the tests' clock is ahead of the files' times");
-    check("packed");
-    let late = Made::new("long", 0, 9999, NOON - DAY);
-    append(&store, std::slice::from_ref(&late));
-    let query = Query { limit: 10_000, ..Query::default() };
-    let found = all(&reader(dir.path()), "long", &query);
-    assert_eq!(found.len(), made.len() + 1, "a late entry unpacks its day");
-    assert!(dir.path().join("2026-11-20/long.jsonl").exists());
+        };
+        check("plain");
+        let done = store.maintain(NOON + 3 * DAY).unwrap();
+        assert_eq!((done.packed, done.removed), (3, 0), "the tests' clock is ahead of the files' times");
+        check("packed");
+        let late = Made::new("long", 0, 9999, NOON - DAY);
+        append(&store, std::slice::from_ref(&late));
+        let query = Query { limit: 10_000, ..Query::default() };
+        let found = all(&place.reader(), "long", &query);
+        assert_eq!(found.len(), made.len() + 1, "a late entry unpacks its day");
+        assert!(!place.is_files() || place.dir.path().join("2026-11-20/long.jsonl").exists());
+    });
 }
 
 #[test]
 fn a_cursor_follows_what_comes() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = store(dir.path(), StoreConfig::default());
-    let reader = reader(dir.path());
-    let made: Vec<Made> = (0..30).map(|i| Made::new("j", 0, i, NOON + i)).collect();
-    let empty = reader.read("j", &Query::default()).unwrap();
-    assert!(empty.entries.is_empty() && !empty.has_more);
-    let mut cursor = empty.cursor;
-    let mut found = Vec::new();
-    for batch in made.chunks(4) {
-        append(&store, batch);
-        let page = reader.read("j", &Query { cursor: Some(cursor), ..Query::default() }).unwrap();
-        found.extend(page.entries.into_iter().map(|entry| entry.source));
-        cursor = page.cursor;
-    }
-    assert_eq!(found, made.iter().map(Made::name).collect::<Vec<_>>());
-    for bad in ["", "x", "2026-11-21", "2026-13-01.0", "2026-11-21.x"] {
-        assert!(reader.read("j", &Query { cursor: Some(bad.into()), ..Query::default() }).is_err(), "{bad}");
-    }
-    assert!(reader.read("", &Query::default()).is_err());
+    Place::each(|place| {
+        let store = place.store(StoreConfig::default());
+        let reader = place.reader();
+        let made: Vec<Made> = (0..30).map(|i| Made::new("j", 0, i, NOON + i)).collect();
+        let empty = reader.read("j", &Query::default()).unwrap();
+        assert!(empty.entries.is_empty() && !empty.has_more);
+        let mut cursor = empty.cursor;
+        let mut found = Vec::new();
+        for batch in made.chunks(4) {
+            append(&store, batch);
+            let page = reader.read("j", &Query { cursor: Some(cursor), ..Query::default() }).unwrap();
+            found.extend(page.entries.into_iter().map(|entry| entry.source));
+            cursor = page.cursor;
+        }
+        assert_eq!(found, made.iter().map(Made::name).collect::<Vec<_>>());
+        for bad in ["", "x", "2026-11-21", "2026-13-01.0", "2026-11-21.x"] {
+            assert!(reader.read("j", &Query { cursor: Some(bad.into()), ..Query::default() }).is_err(), "{bad}");
+        }
+        assert!(reader.read("", &Query::default()).is_err());
+    });
 }
 
 #[test]
 fn jobs_are_listed_by_pages_with_their_ids() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = store(dir.path(), StoreConfig::default());
-    let ids = ["a", "b/c", "ä", &"long/".repeat(100), "z.jsonl"];
-    for (i, id) in (0..).zip(ids) {
-        append(&store, &[Made::new(id, 0, i, NOON - DAY), Made::new(id, 1, i, NOON)]);
-    }
-    let reader = reader(dir.path());
-    let (mut found, mut after) = (Vec::new(), None);
-    loop {
-        let page = reader.jobs(after.as_deref(), 2).unwrap();
-        found.extend(page.jobs);
-        after = page.cursor;
-        if !page.has_more {
-            break;
+    Place::each(|place| {
+        let store = place.store(StoreConfig::default());
+        let ids = ["a", "b/c", "ä", &"long/".repeat(100), "z.jsonl"];
+        for (i, id) in (0..).zip(ids) {
+            append(&store, &[Made::new(id, 0, i, NOON - DAY), Made::new(id, 1, i, NOON)]);
         }
-    }
-    let mut names: Vec<&str> = found.iter().map(|job| job.job_run_id.as_str()).collect();
-    names.sort_unstable();
-    let mut wanted = ids.to_vec();
-    wanted.sort_unstable();
-    assert_eq!(names, wanted);
-    for job in &found {
-        assert_eq!(job.days, ["2026-11-20", "2026-11-21"]);
-        assert_eq!((job.entries, job.first_at, job.last_at), (2, NOON - DAY, NOON));
-        assert_eq!(all(&reader, &job.job_run_id, &Query::default()).len(), 2);
-    }
-    assert!(
-        LogReader::open(Path::new("/nowhere/k2p"), ReadConfig::default(), metrics())
-            .jobs(None, 9)
-            .unwrap()
-            .jobs
-            .is_empty()
-    );
+        let reader = place.reader();
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = reader.jobs(after.as_deref(), 2).unwrap();
+            found.extend(page.jobs);
+            after = page.cursor;
+            if !page.has_more {
+                break;
+            }
+        }
+        let mut names: Vec<&str> = found.iter().map(|job| job.job_run_id.as_str()).collect();
+        names.sort_unstable();
+        let mut wanted = ids.to_vec();
+        wanted.sort_unstable();
+        assert_eq!(names, wanted);
+        for job in &found {
+            assert_eq!(job.days, ["2026-11-20", "2026-11-21"]);
+            assert_eq!((job.entries, job.first_at, job.last_at), (2, NOON - DAY, NOON));
+            assert_eq!(all(&reader, &job.job_run_id, &Query::default()).len(), 2);
+        }
+        assert!(
+            LogReader::open(Path::new("/nowhere/k2p"), ReadConfig::default(), metrics())
+                .jobs(None, 9)
+                .unwrap()
+                .jobs
+                .is_empty()
+        );
+    });
 }
 
 #[test]
 fn metric_points_are_an_exposition() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = store(dir.path(), StoreConfig::default());
-    let mut made = Made::new("j", 0, 4, NOON);
-    made.line = r#"{"content":{"metric":{"name":"rows","value":3,"labels":{"step":"load"}}}}"#.into();
-    append(&store, &[made, Made::new("j", 0, 5, NOON)]);
-    assert_eq!(reader(dir.path()).points("j").unwrap().exposition(), "# TYPE rows untyped\nrows{step=\"load\"} 3\n");
-    assert_eq!(reader(dir.path()).points("none").unwrap().exposition(), "");
+    Place::each(|place| {
+        let store = place.store(StoreConfig::default());
+        let mut made = Made::new("j", 0, 4, NOON);
+        made.line = r#"{"content":{"metric":{"name":"rows","value":3,"labels":{"step":"load"}}}}"#.into();
+        append(&store, &[made, Made::new("j", 0, 5, NOON)]);
+        assert_eq!(place.reader().points("j").unwrap().exposition(), "# TYPE rows untyped\nrows{step=\"load\"} 3\n");
+        assert_eq!(place.reader().points("none").unwrap().exposition(), "");
+    });
 }
 
 #[test]
 fn age_and_size_bound_the_store() {
-    let dir = tempfile::tempdir().unwrap();
-    let config = StoreConfig { retention: 2 * DAY, compress: false, ..StoreConfig::default() };
-    let aged = store(dir.path(), config.clone());
-    for day in 0..3 {
-        append(
-            &aged,
-            &[Made::new("j", 0, day, NOON - 2 * DAY + day * DAY), Made::new("k", 0, day, NOON - 2 * DAY + day * DAY)],
-        );
-    }
-    let days = || {
-        let mut days: Vec<_> =
-            fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-        days.sort();
-        days
-    };
-    assert_eq!(aged.maintain(NOON).unwrap().removed, 0);
-    assert_eq!(days(), ["2026-11-19", "2026-11-20", "2026-11-21"]);
-    let done = aged.maintain(NOON + DAY).unwrap();
-    assert!(done.removed == 2 && done.aged_bytes > 0 && done.files == 4);
-    assert_eq!(days(), ["2026-11-20", "2026-11-21"]);
-    let sized = store(dir.path(), StoreConfig { max_bytes: done.bytes * 2 / 3, ..config });
-    let done = sized.maintain(NOON + DAY).unwrap();
-    assert!(done.removed == 2 && done.sized_bytes > 0 && done.files == 2, "{done:?}");
-    assert_eq!(days(), ["2026-11-21"]);
-    // A file that was open and went with retention is made anew.
-    let last = store(dir.path(), StoreConfig { max_bytes: 0, compress: false, ..StoreConfig::default() });
-    append(&aged, &[Made::new("j", 0, 10, NOON)]);
-    last.maintain(NOON).unwrap();
-    append(&aged, &[Made::new("j", 0, 11, NOON)]);
-    assert_eq!(all(&reader(dir.path()), "j", &Query::default()).len(), 1);
+    Place::each(|place| {
+        let config = StoreConfig { retention: 2 * DAY, compress: false, ..StoreConfig::default() };
+        let aged = place.store(config.clone());
+        for day in 0..3 {
+            append(
+                &aged,
+                &[
+                    Made::new("j", 0, day, NOON - 2 * DAY + day * DAY),
+                    Made::new("k", 0, day, NOON - 2 * DAY + day * DAY),
+                ],
+            );
+        }
+        let days = || {
+            let mut days = place.reader().newest_days().unwrap();
+            days.reverse();
+            days
+        };
+        assert_eq!(aged.maintain(NOON).unwrap().removed, 0);
+        assert_eq!(days(), ["2026-11-19", "2026-11-20", "2026-11-21"]);
+        let done = aged.maintain(NOON + DAY).unwrap();
+        assert!(done.removed == 2 && done.aged_bytes > 0 && done.files == 4);
+        assert_eq!(days(), ["2026-11-20", "2026-11-21"]);
+        let sized = place.store(StoreConfig { max_bytes: done.bytes * 2 / 3, ..config });
+        let done = sized.maintain(NOON + DAY).unwrap();
+        assert!(done.removed == 2 && done.sized_bytes > 0 && done.files == 2, "{done:?}");
+        assert_eq!(days(), ["2026-11-21"]);
+        // A file that was open and went with retention is made anew.
+        let last = place.store(StoreConfig { max_bytes: 0, compress: false, ..StoreConfig::default() });
+        append(&aged, &[Made::new("j", 0, 10, NOON)]);
+        last.maintain(NOON).unwrap();
+        append(&aged, &[Made::new("j", 0, 11, NOON)]);
+        assert_eq!(all(&place.reader(), "j", &Query::default()).len(), 1);
+    });
 }
 
 proptest! {
@@ -203,13 +207,13 @@ proptest! {
     /// Pages of any size, one after the other, are the whole.
     #[test]
     fn pages_are_the_whole(limit in 1..50usize, n in 0..200i64, batch in 1..9usize) {
-        let dir = tempfile::tempdir().unwrap();
-        let store = store(dir.path(), StoreConfig::default());
+        let place = Place::new([Kind::Files, Kind::MemoryObjects][limit % 2]);
+        let store = place.store(StoreConfig::default());
         let made: Vec<Made> = (0..n).map(|i| Made::new("j", 0, i, NOON + i)).collect();
         for batch in made.chunks(batch) {
             append(&store, batch);
         }
-        let found = all(&reader(dir.path()), "j", &Query { limit, ..Query::default() });
+        let found = all(&place.reader(), "j", &Query { limit, ..Query::default() });
         prop_assert_eq!(found.len(), made.len());
         for (entry, made) in found.iter().zip(&made) {
             prop_assert_eq!(&entry.source, &made.name());
@@ -235,36 +239,37 @@ fn runs_on(reader: &LogReader, pipeline: &str, day: &str) -> Vec<String> {
 
 #[test]
 fn reports_are_found_by_day_the_newest_first_packed_or_not() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = store(dir.path(), StoreConfig::default());
-    // Longer than a file's name may be: its index knows it.
-    let long = "p".repeat(300);
-    let made: Vec<Made> = (0..600).map(|n| report("daily", n, NOON - 2 * DAY + n * 300 * SECOND)).collect();
-    append(&store, &made);
-    append(&store, &[report(&long, 601, NOON), Made::new("a job", 0, 602, NOON)]);
-    let reader = reader(dir.path());
-    let days = ["2026-11-21", "2026-11-20", "2026-11-19"];
-    let check = || {
-        assert_eq!(reader.newest_days().unwrap(), days);
-        assert_eq!(reader.reported_on("2026-11-20").unwrap(), ["daily"]);
-        let mut today = reader.reported_on("2026-11-21").unwrap();
-        today.sort();
-        assert_eq!(today, ["daily", long.as_str()]);
-        let found: Vec<String> = days.iter().rev().flat_map(|day| runs_on(&reader, "daily", day)).collect();
-        assert_eq!(found, made.iter().map(Made::name).collect::<Vec<_>>());
-    };
-    check();
-    assert!(store.maintain(NOON).unwrap().packed > 0);
-    check();
-    assert_eq!(reader.reported_on("2026-11-18").unwrap(), Vec::<String>::new());
-    assert_eq!(runs_on(&reader, "another", "2026-11-21"), Vec::<String>::new());
+    Place::each(|place| {
+        let store = place.store(StoreConfig::default());
+        // Longer than a file's name may be: its index knows it.
+        let long = "p".repeat(300);
+        let made: Vec<Made> = (0..600).map(|n| report("daily", n, NOON - 2 * DAY + n * 300 * SECOND)).collect();
+        append(&store, &made);
+        append(&store, &[report(&long, 601, NOON), Made::new("a job", 0, 602, NOON)]);
+        let reader = place.reader();
+        let days = ["2026-11-21", "2026-11-20", "2026-11-19"];
+        let check = || {
+            assert_eq!(reader.newest_days().unwrap(), days);
+            assert_eq!(reader.reported_on("2026-11-20").unwrap(), ["daily"]);
+            let mut today = reader.reported_on("2026-11-21").unwrap();
+            today.sort();
+            assert_eq!(today, ["daily", long.as_str()]);
+            let found: Vec<String> = days.iter().rev().flat_map(|day| runs_on(&reader, "daily", day)).collect();
+            assert_eq!(found, made.iter().map(Made::name).collect::<Vec<_>>());
+        };
+        check();
+        assert!(store.maintain(NOON).unwrap().packed > 0);
+        check();
+        assert_eq!(reader.reported_on("2026-11-18").unwrap(), Vec::<String>::new());
+        assert_eq!(runs_on(&reader, "another", "2026-11-21"), Vec::<String>::new());
+    });
 }
 
 #[test]
 fn the_oldest_reports_of_a_pipeline_go_above_its_cap_and_nothing_else_does() {
-    let dir = tempfile::tempdir().unwrap();
+    let place = Place::new(Kind::Files);
     let config = StoreConfig { reports_bytes: 70_000, compress: false, ..StoreConfig::default() };
-    let log = store(dir.path(), config);
+    let log = place.store(config);
     // About 28 KB a day, index included.
     for (pipeline, first) in [("loud", 0), ("quiet", 1000)] {
         let count = if pipeline == "loud" { 5 * 20 } else { 2 };
@@ -274,7 +279,7 @@ fn the_oldest_reports_of_a_pipeline_go_above_its_cap_and_nothing_else_does() {
         (0..100).map(|n| Made { job: "job".to_owned(), ..report("", 5000 + n, NOON - 4 * DAY) }).collect();
     append(&log, &job);
     let before = log.maintain(NOON).unwrap();
-    let reader = reader(dir.path());
+    let reader = place.reader();
     let days: Vec<usize> =
         reader.newest_days().unwrap().iter().map(|day| runs_on(&reader, "loud", day).len()).collect();
     assert_eq!(days, [20, 20, 0], "the newest ones stay, and the day of the job");
@@ -291,14 +296,15 @@ fn the_oldest_reports_of_a_pipeline_go_above_its_cap_and_nothing_else_does() {
 
 #[test]
 fn a_cursor_behind_any_entry_goes_on_there() {
-    let dir = tempfile::tempdir().unwrap();
-    append(&store(dir.path(), StoreConfig::default()), &long_job());
-    let reader = reader(dir.path());
-    let whole = all(&reader, "long", &Query::default());
-    for at in [0, 1, 999, 1000, 2500, whole.len() - 1] {
-        let query = Query { limit: 3, cursor: Some(whole[at].after.clone()), ..Query::default() };
-        let found = reader.read("long", &query).unwrap().entries;
-        let expected: Vec<_> = whole.iter().skip(at + 1).take(3).cloned().collect();
-        assert_eq!(found, expected, "behind {at}");
-    }
+    Place::each(|place| {
+        append(&place.store(StoreConfig::default()), &long_job());
+        let reader = place.reader();
+        let whole = all(&reader, "long", &Query::default());
+        for at in [0, 1, 999, 1000, 2500, whole.len() - 1] {
+            let query = Query { limit: 3, cursor: Some(whole[at].after.clone()), ..Query::default() };
+            let found = reader.read("long", &query).unwrap().entries;
+            let expected: Vec<_> = whole.iter().skip(at + 1).take(3).cloned().collect();
+            assert_eq!(found, expected, "behind {at}");
+        }
+    });
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use k2p_core::ownership::Identity;
 use k2p_logs::mask::Maskers;
+use k2p_logs::objects::Objects;
 use k2p_logs::{LogMetrics, LogReader, LogStore, ReadConfig, StoreConfig};
 use k2p_pipelines::runs::RunLimits;
 use k2p_pipelines::state::EventConfig;
@@ -21,9 +22,10 @@ use k2p_runtime::metrics::{MetricsError, RuntimeMetrics};
 use k2p_runtime::shutdown::Shutdown;
 use prometheus::{IntGauge, Registry};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::append::Appender;
-use crate::config::{Config, Scheme, Web};
+use crate::config::{Config, LogPlace, Scheme, Web};
 use crate::consume::{self, ConsumeError, LogSink, Switches, TopicKind};
 use crate::expose::{
     BuildInfo, Eraser, EventSink, ExposeConfig, Exposer, Hook, Hooks, JobLogs, PushLimit, PushSink, State, TopicInfo,
@@ -43,8 +45,6 @@ const LAST_SCRAPES: Duration = Duration::from_secs(3);
 const CLOSE: Duration = Duration::from_secs(10);
 /// How soon it is seen that consuming ended by itself.
 const FAILED: Duration = Duration::from_millis(200);
-/// How often the log store is kept in bounds.
-const HOUSEKEEPING: Duration = Duration::from_secs(60);
 /// How often a drain looks whether it is done.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -111,9 +111,7 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
     let log = KafkaLog::new("bridge", &setup.runtime);
     // Two switches: a drain leaves the group, and the process goes on.
     let switches = Switches { leave: Shutdown::new(), end: Shutdown::new() };
-    let masking = &config.masking;
-    let maskers = Maskers::new(&masking.default, &masking.topics, masking.key.as_ref());
-    let maskers = Arc::new(maskers.map_err(|e| BridgeError::Masking(e.to_string()))?);
+    let maskers = Arc::new(ArcSwap::from_pointee(maskers_of(&config).map_err(BridgeError::Masking)?));
     let logs = log_store(&config, &setup.registry, &maskers)?;
     let healthy = Arc::new(AtomicBool::new(true));
     let set = templates::load(config.pipelines.templates.as_deref()).map_err(BridgeError::Templates)?;
@@ -148,6 +146,8 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
     let events = event_sink(&config, &log)?;
     let eraser = eraser(&config, &log)?;
     let pushes = push_sink(&config, &log)?;
+    let reload = reload_hook(setup.reload, setup.web.clone(), live.clone(), templates, maskers.clone());
+    let hangups = tokio::spawn(reload_on_hangup(reload.clone()));
     let state = Arc::new(State {
         live: live.clone(),
         registry: setup.registry.clone(),
@@ -160,7 +160,7 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
             ..ClientConfig::default()
         })?,
         hooks: Hooks {
-            reload: reload_hook(setup.reload, setup.web.clone(), live.clone(), templates),
+            reload,
             drain: drain_hook(live.clone(), switches.leave.clone()),
             healthy: Arc::new(move || healthy.load(Ordering::SeqCst)),
             kafka_up: Arc::new(move || log.is_up()),
@@ -169,7 +169,7 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
         eraser,
         pushes,
         maskers,
-        logs: logs.as_ref().map(|l| JobLogs { reader: l.reader.clone(), shared: l.shared }),
+        logs: logs.as_ref().map(|l| l.reader.clone()),
     });
     let mut exposed = expose_config(&config, advertise.clone(), setup.web.as_ref().is_some_and(|web| web.is_tls()));
     let refused = setup.runtime.http.requests_refused.with_label_values(&["client_rate"]);
@@ -197,6 +197,7 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
             () = tokio::time::sleep(FAILED) => {}
         }
     }
+    hangups.abort();
     live.set_draining();
     switches.leave.trigger();
     hand_over(&live, &in_flight).await;
@@ -276,11 +277,14 @@ fn replay(config: &Config, templates: Arc<ArcSwap<TemplateSet>>, logs: Option<Lo
 /// The log store, opened.
 struct Logs {
     sink: LogSink,
-    reader: LogReader,
-    shared: bool,
+    reader: JobLogs,
 }
 
-fn log_store(config: &Config, registry: &Registry, maskers: &Arc<Maskers>) -> Result<Option<Logs>, BridgeError> {
+fn log_store(
+    config: &Config,
+    registry: &Registry,
+    maskers: &Arc<ArcSwap<Maskers>>,
+) -> Result<Option<Logs>, BridgeError> {
     let Some(wanted) = &config.pipelines.logs else { return Ok(None) };
     let metrics = LogMetrics::new(registry)?;
     let store = StoreConfig {
@@ -290,16 +294,28 @@ fn log_store(config: &Config, registry: &Registry, maskers: &Arc<Maskers>) -> Re
         reports_bytes: wanted.reports_bytes,
         ..StoreConfig::default()
     };
-    let store = LogStore::open(&wanted.dir, store, metrics.clone()).map_err(|e| BridgeError::Logs(e.to_string()))?;
-    let reader = LogReader::open(&wanted.dir, ReadConfig::default(), metrics.clone());
+    let retention = store.retention;
+    let (store, reader) = match &wanted.place {
+        LogPlace::Dir(dir) => {
+            let reader = LogReader::open(dir, ReadConfig::default(), metrics.clone());
+            (LogStore::open(dir, store, metrics.clone()), reader)
+        }
+        LogPlace::Objects { url, options, timing } => {
+            let objects = Objects::open(url, &options.0, tokio::runtime::Handle::current());
+            let objects = objects.map_err(|e| BridgeError::Logs(e.to_string()))?;
+            let reader = LogReader::open_objects(objects.clone(), ReadConfig::default(), metrics.clone());
+            (LogStore::open_objects(objects, store, *timing, metrics.clone()), reader)
+        }
+    };
+    let store = store.map_err(|e| BridgeError::Logs(e.to_string()))?;
     let sink = LogSink { store: Arc::new(store), maskers: maskers.clone(), metrics };
-    Ok(Some(Logs { sink, reader, shared: wanted.shared }))
+    Ok(Some(Logs { sink, reader: JobLogs { reader, shared: wanted.shared, retention } }))
 }
 
 /// Age, size and compression of the store, now and then.
 fn keep_house(store: Arc<LogStore>, end: Shutdown) {
     tokio::task::spawn_blocking(move || {
-        while !end.wait_timeout(HOUSEKEEPING) {
+        while !end.wait_timeout(store.upkeep()) {
             if let Err(error) = store.maintain(unix_ms().saturating_mul(1_000_000)) {
                 tracing::warn!(%error, "the log store is not kept in bounds");
             }
@@ -394,14 +410,39 @@ fn drain_hook(live: Arc<LivePartitions>, leave: Shutdown) -> Hook {
     })
 }
 
+fn maskers_of(config: &Config) -> Result<Maskers, String> {
+    let masking = &config.masking;
+    Maskers::new(&masking.default, &masking.topics, masking.key.as_ref()).map_err(|e| e.to_string())
+}
+
+/// SIGHUP does what `POST /-/reload` does; what is wrong with the file is logged.
+async fn reload_on_hangup(reload: Hook) {
+    let mut hangups = match signal(SignalKind::hangup()) {
+        Ok(hangups) => hangups,
+        Err(error) => {
+            tracing::warn!(%error, "SIGHUP cannot be listened for; /-/reload works");
+            return;
+        }
+    };
+    while hangups.recv().await.is_some() {
+        match reload().await {
+            Ok(()) => tracing::info!("reloaded"),
+            Err(error) => tracing::error!(error, "not reloaded: everything stays as it was"),
+        }
+    }
+}
+
+/// Takes over what a reload changes, all of it or, where something is wrong, nothing.
 fn reload_hook(
     reload: Option<Reload>,
     web: Option<Arc<WebGuard>>,
     live: Arc<LivePartitions>,
     templates: Arc<ArcSwap<TemplateSet>>,
+    maskers: Arc<ArcSwap<Maskers>>,
 ) -> Hook {
     Arc::new(move || -> BoxFuture<Result<(), String>> {
-        let (reload, web, live, templates) = (reload.clone(), web.clone(), live.clone(), templates.clone());
+        let (reload, web, live) = (reload.clone(), web.clone(), live.clone());
+        let (templates, maskers) = (templates.clone(), maskers.clone());
         Box::pin(async move {
             let again = web.is_some();
             if let Some(web) = web {
@@ -414,10 +455,12 @@ fn reload_hook(
             let read = move || {
                 let config = reload()?;
                 let set = templates::load(config.pipelines.templates.as_deref())?;
-                Ok::<_, String>((config, set))
+                let masking = maskers_of(&config)?;
+                Ok::<_, String>((config, set, masking))
             };
-            let (config, set) = tokio::task::spawn_blocking(read).await.map_err(|e| e.to_string())??;
+            let (config, set, masking) = tokio::task::spawn_blocking(read).await.map_err(|e| e.to_string())??;
             templates.store(Arc::new(set));
+            maskers.store(Arc::new(masking));
             for topic in &config.topics {
                 live.add_topic(topic.name.clone(), topic.policy);
             }

@@ -18,7 +18,7 @@ use k2p_runtime::kafka::{KafkaConfig, KafkaConfigError, KafkaTimings, Subject};
 use crate::consume::{Topic, TopicKind};
 use crate::live::Policy;
 pub use masking::Masking;
-pub use pipelines::{DEFAULT_STATE, Logs, Pipelines, Runs};
+pub use pipelines::{DEFAULT_STATE, LogPlace, Logs, Options, Pipelines, Runs};
 pub use web::{DEFAULT_LISTEN, DEFAULT_LISTEN_GUARDED, Scheme, Web};
 
 mod masking;

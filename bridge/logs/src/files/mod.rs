@@ -26,7 +26,7 @@
 pub(crate) mod disk;
 pub(crate) mod index;
 pub(crate) mod job;
-mod upkeep;
+pub(crate) mod upkeep;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -11,12 +11,7 @@ use super::index::Index;
 use super::job::{JobFile, Paths, names};
 use crate::entry::parse_day;
 use crate::name::RUNS;
-use crate::store::{Maintained, StoreConfig};
-
-const DAY_NANOS: i64 = 86_400_000_000_000;
-
-/// A day is packed this long after its end, when what was on its way has come.
-const QUIET: i64 = 3_600_000_000_000;
+use crate::store::{DAY_NANOS, Maintained, QUIET, StoreConfig};
 
 struct Found {
     name: String,

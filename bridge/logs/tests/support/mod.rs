@@ -12,8 +12,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use k2p_logs::files::{Disk, SystemDisk};
-use k2p_logs::{Entry, Level, LogMetrics, LogStore, Source, StoreConfig};
+use k2p_logs::objects::{Objects, Timing};
+use k2p_logs::{Entry, Level, LogMetrics, LogReader, LogStore, ReadConfig, Source, StoreConfig};
+use object_store::ObjectStore;
+use object_store::local::LocalFileSystem;
+use object_store::memory::InMemory;
 use prometheus::Registry;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
 
 /// 2026-11-21T12:00:00Z in Unix nanoseconds.
 pub const NOON: i64 = 1_795_262_400_000_000_000;
@@ -216,5 +222,67 @@ impl Disk for FaultyDisk {
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.call(|_| {})?;
         SystemDisk.remove(path)
+    }
+}
+
+/// Where a store lies: all of them must give the same answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Files,
+    LocalObjects,
+    MemoryObjects,
+}
+
+/// A place for a store.
+pub struct Place {
+    pub kind: Kind,
+    pub dir: TempDir,
+    pub objects: Arc<dyn ObjectStore>,
+    pub runtime: Runtime,
+}
+
+impl Place {
+    pub fn new(kind: Kind) -> Place {
+        let dir = tempfile::tempdir().unwrap();
+        let objects: Arc<dyn ObjectStore> = match kind {
+            Kind::LocalObjects => {
+                Arc::new(LocalFileSystem::new_with_prefix(dir.path()).unwrap().with_automatic_cleanup(true))
+            }
+            _ => Arc::new(InMemory::new()),
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        Place { kind, dir, objects, runtime }
+    }
+
+    /// A test at each of them.
+    pub fn each(test: impl Fn(&Place)) {
+        for kind in [Kind::Files, Kind::LocalObjects, Kind::MemoryObjects] {
+            eprintln!("{kind:?}");
+            test(&Place::new(kind));
+        }
+    }
+
+    pub fn is_files(&self) -> bool {
+        self.kind == Kind::Files
+    }
+
+    pub fn at(&self) -> Objects {
+        Objects::new(self.objects.clone(), "a/prefix", self.runtime.handle().clone())
+    }
+
+    pub fn store(&self, config: StoreConfig) -> LogStore {
+        if self.is_files() {
+            return store(self.dir.path(), config);
+        }
+        // Nothing is written but what a sync asks for.
+        let timing = Timing { flush: std::time::Duration::from_secs(3600), ..Timing::default() };
+        LogStore::open_objects(self.at(), config, timing, metrics()).unwrap()
+    }
+
+    pub fn reader(&self) -> LogReader {
+        if self.is_files() {
+            return LogReader::open(self.dir.path(), ReadConfig::default(), metrics());
+        }
+        LogReader::open_objects(self.at(), ReadConfig::default(), metrics())
     }
 }

@@ -220,3 +220,28 @@ fn push_rates_and_secrets_of_the_web_section() {
     assert!(!web_of("peer_http: {tls_config: {cert_file: a}}").1.is_empty(), "a certificate without a key");
     assert!(!web_of("peer_http: {tls_config: {ca_file: /nowhere}}").1.is_empty());
 }
+
+#[test]
+fn logs_lie_in_a_directory_or_in_an_object_store_which_is_shared() {
+    let logs = |text: &str| {
+        let (config, faults) = read_text(&format!("{LEAST}logs: {text}\n"), &Flags::default());
+        (config.and_then(|config| config.pipelines.logs), faults)
+    };
+    let (kept, faults) = logs("{url: 's3://bucket/p', options: {aws_secret_access_key: hidden}, flush: 3s}");
+    let kept = kept.unwrap_or_else(|| panic!("{faults:?}"));
+    let shown = format!("{kept:?}");
+    assert!(kept.shared && shown.contains("aws_secret_access_key") && !shown.contains("hidden"), "{shown}");
+    assert!(matches!(kept.place, LogPlace::Objects { timing, .. } if timing.flush.as_secs() == 3));
+    let (kept, faults) = logs("{url: 'file:///var/logs'}");
+    assert!(kept.is_some_and(|kept| !kept.shared && kept.place == LogPlace::Dir("/var/logs".into())), "{faults:?}");
+    for (text, said) in [
+        ("{url: 'file://relative'}", "a place of logs"),
+        ("{url: 'ftp://host/dir'}", "s3://BUCKET/PREFIX"),
+        ("{url: 's3://key:secret@bucket'}", "a place of logs"),
+        ("{url: 'file:///var/logs', options: {a: b}}", "an object store's"),
+        ("{url: 's3://bucket', flush: 1h}", "flush"),
+    ] {
+        let (_, faults) = logs(text);
+        assert!(faults.iter().any(|fault| fault.contains(said)), "{text}: {faults:?}");
+    }
+}

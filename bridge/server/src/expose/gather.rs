@@ -24,6 +24,15 @@ pub(super) struct Told<T> {
     pub(super) told: Result<T, Incomplete>,
 }
 
+/// Who is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whom {
+    /// The owners of partitions that are not exposed here.
+    Owners,
+    /// Every bridge that holds a partition: what it had before may lie with it.
+    All,
+}
+
 /// This bridge's part and every owner's, each with its bridge's address; its own first. An
 /// error says what is missing. `kind`: of which topics, as configured.
 pub(super) async fn gather<T: DeserializeOwned>(
@@ -32,6 +41,7 @@ pub(super) async fn gather<T: DeserializeOwned>(
     path: &str,
     here: Told<T>,
     kind: &str,
+    whom: Whom,
 ) -> Result<Vec<(String, T)>, Incomplete> {
     let own = exposer.config.advertise_address.as_str();
     let group = exposer.state.live.group();
@@ -47,7 +57,7 @@ pub(super) async fn gather<T: DeserializeOwned>(
     };
     let mut seen: BTreeSet<(String, i32)> = here.exposed.into_iter().collect();
     let mut all = vec![(own.to_owned(), here.told?)];
-    if missing(&seen).is_some() {
+    if whom == Whom::All || missing(&seen).is_some() {
         let patience: Duration = exposer.deadline(parts).left();
         let peers = group.peers();
         let asked = peers.iter().filter(|p| &***p != own).map(|peer| async move {

@@ -57,7 +57,7 @@ impl Here {
         Here {
             views: exposed.filter_map(view).collect(),
             store: exposer.state.logs.as_ref().map(|logs| logs.reader.clone()),
-            maskers: exposer.state.maskers.clone(),
+            maskers: exposer.state.maskers.load_full(),
         }
     }
 

@@ -2,18 +2,18 @@
 //!
 //! Any bridge answers for any job: from the store that all write into (`logs.shared`), else
 //! from its own and those of all bridges that hold a partition of events. Where one of
-//! these does not answer, or a partition is nobody's, it says so (503). What a bridge wrote
-//! that is gone, or holds nothing any more, lies in its store: nobody else knows of it.
+//! these does not answer, a partition is nobody's, or the stores together lack offsets that
+//! may matter (a bridge that is gone kept them), it says so (503).
 use std::io;
 
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
-use k2p_logs::{Jobs, Level, LogReader, MAX_LIMIT, Page, Points, parse_time};
+use k2p_logs::{Jobs, Kept, Level, LogReader, MAX_LIMIT, Page, Points, parse_time};
 use k2p_runtime::http::{BoxBody, Query, json, text};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::api::not_a_peer;
-use super::gather::{EVENTS, Incomplete, Told, blocking, exposed_here, gather, unreadable};
+use super::gather::{EVENTS, Incomplete, Told, Whom, blocking, exposed_here, gather, unreadable};
 use super::joblog::{Cursors, Part, merge, merge_jobs};
 use super::paging::{given, number};
 use super::sd::segment;
@@ -26,9 +26,12 @@ pub struct JobLogs {
     pub reader: LogReader,
     /// All bridges of the group write into it.
     pub shared: bool,
+    /// How long entries are kept, nanoseconds.
+    pub retention: i64,
 }
 
 const DEFAULT_LIMIT: usize = 1000;
+const DAY_NANOS: i64 = 86_400_000_000_000;
 
 /// What is asked of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +86,13 @@ pub(super) async fn answer(exposer: &Exposer, parts: &Parts, query: &Query, job:
     })
 }
 
+/// A part of one bridge, and which offsets its store has.
+#[derive(Debug, Serialize, Deserialize)]
+struct Stored<T> {
+    kept: Kept,
+    part: T,
+}
+
 async fn list(exposer: &Exposer, logs: &JobLogs, parts: &Parts, query: &Query) -> Result<Jobs, NoPage> {
     let (limit, cursor) = (limit(query).map_err(NoPage::Asked)?, given(query, "cursor").map(str::to_owned));
     let here = read_list(logs, cursor.clone(), limit).await;
@@ -90,7 +100,7 @@ async fn list(exposer: &Exposer, logs: &JobLogs, parts: &Parts, query: &Query) -
         return here.map_err(NoPage::Incomplete);
     }
     let after = cursor.map(|c| format!("&cursor={}", segment(&c))).unwrap_or_default();
-    let all = everywhere(exposer, parts, &format!("/internal/v1/jobs?limit={limit}{after}"), here).await?;
+    let all = everywhere(exposer, parts, &format!("/internal/v1/jobs?limit={limit}{after}"), here, None).await?;
     Ok(merge_jobs(all.into_iter().map(|(_, jobs)| jobs).collect(), limit))
 }
 
@@ -117,14 +127,14 @@ pub(super) async fn page(
         format!("/internal/v1/job/logs?id={}&limit={}&level={}", segment(id), query.limit, query.level.as_str());
     path.extend(query.since.map(|since| format!("&since={since}")));
     path.extend(query.cursor.as_deref().map(|cursor| format!("&cursor={}", segment(cursor))));
-    let limit = query.limit;
+    let (limit, since) = (query.limit, query.since);
     let own = cursors.of(&exposer.config.advertise_address).map(str::to_owned);
     let here = match read_page(logs, id.to_owned(), k2p_logs::Query { cursor: own, ..query }).await {
         Ok(Err(detail)) => return Err(NoPage::Asked(detail)),
         Ok(Ok(page)) => Ok(Part::from(page)),
         Err(why) => Err(why),
     };
-    let all = everywhere(exposer, parts, &path, here).await?;
+    let all = everywhere(exposer, parts, &path, here, since).await?;
     Ok(merge(all, limit, cursors))
 }
 
@@ -133,7 +143,8 @@ async fn points(exposer: &Exposer, logs: &JobLogs, parts: &Parts, id: &str) -> R
     if logs.shared {
         return here.map_err(NoPage::Incomplete);
     }
-    let mut all = everywhere(exposer, parts, &format!("/internal/v1/job/points?id={}", segment(id)), here).await?;
+    let path = format!("/internal/v1/job/points?id={}", segment(id));
+    let mut all = everywhere(exposer, parts, &path, here, None).await?;
     let (_, mut points) = all.remove(0);
     for (_, more) in all {
         points.merge(more);
@@ -141,14 +152,53 @@ async fn points(exposer: &Exposer, logs: &JobLogs, parts: &Parts, id: &str) -> R
     Ok(points)
 }
 
+/// The parts of all bridges, if together they have everything since then.
 async fn everywhere<T: serde::de::DeserializeOwned>(
     exposer: &Exposer,
     parts: &Parts,
     path: &str,
     here: Result<T, Incomplete>,
+    since: Option<i64>,
 ) -> Result<Vec<(String, T)>, NoPage> {
-    let here = Told { exposed: exposed_here(exposer), told: here };
-    gather(exposer, parts, path, here, EVENTS).await.map_err(NoPage::Incomplete)
+    let here = Told { exposed: exposed_here(exposer), told: stored(exposer, here).await };
+    let all = gather::<Stored<T>>(exposer, parts, path, here, EVENTS, Whom::All).await.map_err(NoPage::Incomplete)?;
+    let (mut kept, mut told) = (Kept::default(), Vec::new());
+    for (bridge, stored) in all {
+        kept.merge(stored.kept);
+        told.push((bridge, stored.part));
+    }
+    match lacking(exposer, &kept, since) {
+        Some(why) => Err(NoPage::Incomplete(why)),
+        None => Ok(told),
+    }
+}
+
+async fn stored<T>(exposer: &Exposer, part: Result<T, Incomplete>) -> Result<Stored<T>, Incomplete> {
+    let part = part?;
+    let Some(logs) = &exposer.state.logs else { return Err("it keeps no logs (logs.url)".to_owned()) };
+    let reader = logs.reader.clone();
+    let kept = blocking(move || reader.kept().map_err(|e| unreadable(&e))).await?;
+    Ok(Stored { kept, part })
+}
+
+/// What no store has although it may be asked for.
+fn lacking(exposer: &Exposer, kept: &Kept, since: Option<i64>) -> Option<Incomplete> {
+    let retention = exposer.state.logs.as_ref().map_or(0, |logs| logs.retention);
+    // An entry may be dated up to a day after it came.
+    let asked = since.map_or(i64::MIN, |since| since.saturating_sub(DAY_NANOS));
+    let oldest = (exposer.state.clocks.wall)().saturating_mul(1_000_000).saturating_sub(retention).max(asked);
+    let group = exposer.state.live.group();
+    let events: Vec<&str> =
+        exposer.config.topics.iter().filter(|t| t.kind == EVENTS).map(|t| t.name.as_str()).collect();
+    for (topic, partition) in group.partitions.keys().filter(|(topic, _)| events.contains(&&**topic)) {
+        let Some(gap) = kept.gap(topic, *partition, oldest) else { continue };
+        let from = gap.from.map_or("the beginning".to_owned(), |from| from.to_string());
+        let to = gap.to.map_or("now".to_owned(), |to| format!("{}", to - 1));
+        return Some(format!(
+            "what the offsets of {topic}/{partition} from {from} to {to} left lies with no bridge that holds a partition now; give all bridges one store (logs.url of an object store, or logs.shared)"
+        ));
+    }
+    None
 }
 
 /// `GET /internal/v1/jobs`, `/internal/v1/job/logs`, `/internal/v1/job/points`: what this
@@ -158,15 +208,16 @@ pub(super) async fn internal(exposer: &Exposer, parts: &Parts, query: &Query, wh
         return not_a_peer();
     }
     let Some(logs) = &exposer.state.logs else {
-        return told(exposer, Err::<(), _>("it keeps no logs (logs.url)".to_owned()));
+        return told(exposer, Err::<(), _>("it keeps no logs (logs.url)".to_owned())).await;
     };
     let id = query.get("id").unwrap_or_default().to_owned();
     match what {
         InternalJobs::All => {
             let limit = limit(query).unwrap_or(MAX_LIMIT);
-            told(exposer, read_list(logs, query.get("cursor").map(str::to_owned), limit).await)
+            let list = read_list(logs, query.get("cursor").map(str::to_owned), limit).await;
+            told(exposer, list).await
         }
-        InternalJobs::Points => told(exposer, read_points(logs, id).await),
+        InternalJobs::Points => told(exposer, read_points(logs, id).await).await,
         InternalJobs::Logs => {
             let own = |cursor: &str| Cursors::parse(cursor)?.of(&exposer.config.advertise_address).map(str::to_owned);
             let cursor = query.get("cursor").and_then(own);
@@ -177,12 +228,13 @@ pub(super) async fn internal(exposer: &Exposer, parts: &Parts, query: &Query, wh
                     Err(why) => Err(why),
                 },
             };
-            told(exposer, part)
+            told(exposer, part).await
         }
     }
 }
 
-fn told<T: Serialize>(exposer: &Exposer, told: Result<T, Incomplete>) -> Response<BoxBody> {
+async fn told<T: Serialize>(exposer: &Exposer, told: Result<T, Incomplete>) -> Response<BoxBody> {
+    let told = stored(exposer, told).await;
     json(StatusCode::OK, &Told { exposed: exposed_here(exposer), told })
 }
 

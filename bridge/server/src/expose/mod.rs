@@ -218,7 +218,7 @@ pub struct State {
     /// See [`Hooks`].
     pub hooks: Hooks,
     /// What is masked before it is shown.
-    pub maskers: Arc<Maskers>,
+    pub maskers: Arc<ArcSwap<Maskers>>,
     /// The logs of jobs; `None`: no store is configured.
     pub logs: Option<JobLogs>,
     /// Where posted events go; `None`: no topic of events is consumed.

@@ -9,7 +9,7 @@ use k2p_runtime::http::{BoxBody, Query, json};
 use serde::Serialize;
 
 use super::api::not_a_peer;
-use super::gather::{EVENTS, Incomplete, Told, blocking, gather};
+use super::gather::{EVENTS, Incomplete, Told, Whom, blocking, gather};
 use super::history::{Found, Here, newest_first};
 use super::paging::{Slice, given};
 use super::runlogs::{self, RunLogs};
@@ -137,7 +137,7 @@ pub(super) async fn find(exposer: &Exposer, parts: &Parts, filter: &Filter) -> R
     let here = found_here(exposer, filter, filter.offset + filter.limit).await;
     let path = format!("/internal/v1/runs?{}", filter.whole_page());
     let all: Vec<Found> =
-        gather(exposer, parts, &path, here, EVENTS).await?.into_iter().map(|(_, found)| found).collect();
+        gather(exposer, parts, &path, here, EVENTS, Whom::Owners).await?.into_iter().map(|(_, found)| found).collect();
     let (total, at_least) = (all.iter().map(|f| f.total).sum(), all.iter().any(|f| f.at_least));
     let runs = newest_first(all.into_iter().flat_map(|f| f.runs).collect());
     let runs: Vec<FinishedRun> = runs.into_iter().skip(filter.offset).take(filter.limit).collect();
@@ -188,7 +188,8 @@ pub(super) async fn find_run(
     let pipeline_query = pipeline.map(|p| format!("&pipeline={}", segment(p))).unwrap_or_default();
     let path = format!("/internal/v1/run?id={}{pipeline_query}", segment(id));
     let here = run_here(exposer, pipeline, id).await;
-    let all = gather(exposer, parts, &path, here, EVENTS).await.map_err(|why| Box::new(incomplete(&why)))?;
+    let all =
+        gather(exposer, parts, &path, here, EVENTS, Whom::Owners).await.map_err(|why| Box::new(incomplete(&why)))?;
     let found = newest_first(all.into_iter().flat_map(|(_, runs)| runs).collect());
     if found.is_empty() {
         let detail = "No pipeline has a run of that id, or it was forgotten.";
@@ -230,7 +231,7 @@ pub(super) async fn pipelines(exposer: &Exposer, parts: &Parts) -> Response<BoxB
 
 /// Every pipeline of the group, by name.
 pub(super) async fn find_pipelines(exposer: &Exposer, parts: &Parts) -> Result<Vec<PipelineSummary>, Incomplete> {
-    let all = gather(exposer, parts, "/internal/v1/pipelines", pipelines_here(exposer), EVENTS).await?;
+    let all = gather(exposer, parts, "/internal/v1/pipelines", pipelines_here(exposer), EVENTS, Whom::Owners).await?;
     let mut pipelines: Vec<PipelineSummary> = all.into_iter().flat_map(|(_, pipelines)| pipelines).collect();
     pipelines.sort_by(|a, b| a.pipeline_id.cmp(&b.pipeline_id));
     Ok(pipelines)

@@ -26,6 +26,8 @@ pub(crate) struct Begun {
     pub(crate) snapshot: Option<(String, Option<i64>)>,
     /// The log's first offset just now.
     pub(crate) start: i64,
+    /// There was nothing before `next`.
+    pub(crate) first: bool,
 }
 
 /// Whether the topics' timestamps are append times, asked once each.
@@ -91,7 +93,13 @@ pub(crate) fn begin(
                 };
                 status.set_snapshot(&id, manifest.offset, manifest.written, manifest.bytes);
                 let (next, start) = (manifest.offset, log.start);
-                return Ok(Begun { state: restored, next, snapshot: Some((id, manifest.last_time)), start });
+                return Ok(Begun {
+                    state: restored,
+                    next,
+                    snapshot: Some((id, manifest.last_time)),
+                    start,
+                    first: false,
+                });
             }
             Plan::Beginning { offset, with } => {
                 let with = match with {
@@ -99,14 +107,14 @@ pub(crate) fn begin(
                     None => first(tp, kind, state, offset)?,
                 };
                 let fresh = kind.fresh(tp, offset, &with)?;
-                return Ok(Begun { state: fresh, next: offset, snapshot: None, start: log.start });
+                return Ok(Begun { state: fresh, next: offset, snapshot: None, start: log.start, first: true });
             }
             Plan::AfterLoss { id, manifest, resume } => {
                 let Some(restored) = restore(tp, kind, state, &id, &manifest)? else {
                     void.push(id);
                     continue;
                 };
-                return Ok(Begun { state: restored, next: resume, snapshot: None, start: log.start });
+                return Ok(Begun { state: restored, next: resume, snapshot: None, start: log.start, first: false });
             }
             Plan::Missing { needed, start } => return Err(missing(tp, needed, start)),
         }

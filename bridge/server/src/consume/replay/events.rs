@@ -223,10 +223,19 @@ impl Replayed for EventsOf {
         due
     }
 
-    fn snapshot(&mut self) -> Vec<u8> {
+    fn begun(&mut self, next: i64, first: bool) {
         if let Some(logs) = &mut self.logs {
-            logs.sync();
+            logs.begin(next, first);
         }
+    }
+
+    fn before_snapshot(&mut self, next: i64) {
+        if let Some(logs) = &mut self.logs {
+            logs.sync(next);
+        }
+    }
+
+    fn snapshot(&mut self) -> Vec<u8> {
         self.state.snapshot()
     }
 }

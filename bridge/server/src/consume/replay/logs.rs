@@ -7,10 +7,11 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use k2p_core::compress::{Encoding, decompress};
 use k2p_core::envelope::{self, RawRecord};
 use k2p_logs::mask::{MaskCounts, Maskers};
-use k2p_logs::{Entry, FIRST_REPORT, Level, LogMetrics, LogStore, Source, runs_of};
+use k2p_logs::{Entry, FIRST_REPORT, Level, LogMetrics, LogStore, Range, Source, runs_of};
 use k2p_pipelines::event::{Event, JobContent, JobEntry};
 use k2p_pipelines::runs::FinishedRun;
 use k2p_pipelines::state::{Applied, LogEntry};
@@ -27,8 +28,8 @@ const RECORD_BYTES: usize = 16 << 20;
 pub struct LogSink {
     /// Where entries go.
     pub store: Arc<LogStore>,
-    /// Applied first.
-    pub maskers: Arc<Maskers>,
+    /// Applied first; as of the last reload.
+    pub maskers: Arc<ArcSwap<Maskers>>,
     /// Counts what was masked.
     pub metrics: LogMetrics,
 }
@@ -107,7 +108,8 @@ impl PartitionLog {
     }
 
     fn masked(&self, line: &[u8]) -> Vec<u8> {
-        let (masker, mut counts) = (self.sink.maskers.of(&self.topic), MaskCounts::default());
+        let maskers = self.sink.maskers.load();
+        let (masker, mut counts) = (maskers.of(&self.topic), MaskCounts::default());
         let line = masker.line(line, &mut counts).into_owned();
         self.sink.metrics.masked(masker, &counts);
         line
@@ -136,12 +138,28 @@ impl PartitionLog {
         self.waiting.clear();
     }
 
-    /// Before a snapshot.
-    pub(crate) fn sync(&mut self) {
-        self.flush();
-        if let Err(error) = self.sink.store.sync() {
-            tracing::warn!(%error, "the log store is not synced");
+    /// Before the first record, which is the one at `next`.
+    pub(crate) fn begin(&self, next: i64, first: bool) {
+        let since = unix_ms().saturating_mul(1_000_000);
+        let begun = Range { from: next, to: next, since, first };
+        if let Err(error) = self.sink.store.begin(&self.topic, self.partition, begun) {
+            self.untold(&error);
         }
+    }
+
+    /// Before a snapshot of what is below `next`.
+    pub(crate) fn sync(&mut self, next: i64) {
+        self.flush();
+        if let Err(error) = self.sink.store.sync_of(&self.topic, self.partition) {
+            tracing::warn!(%error, "the log store is not synced: what waits is lost if this process dies");
+        }
+        if let Err(error) = self.sink.store.reached(&self.topic, self.partition, next) {
+            self.untold(&error);
+        }
+    }
+
+    fn untold(&self, error: &std::io::Error) {
+        tracing::warn!(topic = %self.topic, partition = self.partition, %error, "what this log store has is not written down: answers may be refused as not whole");
     }
 }
 
@@ -215,7 +233,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let metrics = LogMetrics::new(&Registry::new()).unwrap();
         let store = Arc::new(LogStore::open(dir.path(), StoreConfig::default(), metrics.clone()).unwrap());
-        let maskers = Arc::new(Maskers::new(&Default::default(), &Default::default(), None).unwrap());
+        let maskers = Maskers::new(&Default::default(), &Default::default(), None).unwrap();
+        let maskers = Arc::new(ArcSwap::from_pointee(maskers));
         let mut log = PartitionLog::new(LogSink { store, maskers, metrics: metrics.clone() }, "t".into(), 3);
         let templates = Arc::new(crate::templates::load(None).unwrap());
         let mut state = EventState::new(Arc::new(EventConfig::default()), 3, templates);
@@ -232,7 +251,7 @@ mod tests {
         let record = RawRecord { key, value, headers: &[], timestamp: Some(now), offset: 7 };
         let applied = state.apply(&record, &|_| None).unwrap();
         log.take(&record, &applied);
-        log.sync();
+        log.sync(8);
         let reader = LogReader::open(dir.path(), ReadConfig::default(), metrics);
         for (job, message) in [("r", "of the run"), ("c", "[masked:email]"), ("p", "of the pipeline")] {
             let entries = reader.read(job, &Query::default()).unwrap().entries;

@@ -77,6 +77,13 @@ pub(crate) trait Replayed: Send {
     /// yet is not returned again.
     fn due(&mut self, now: UnixMs) -> Vec<Due>;
 
+    /// It begins with this offset: at the log's beginning (`first`), or where a snapshot ends.
+    fn begun(&mut self, _next: i64, _first: bool) {}
+
+    /// A snapshot of what is below this offset is about to be made: what is not part of the
+    /// state must be kept before.
+    fn before_snapshot(&mut self, _next: i64) {}
+
     /// The whole state, compressed.
     fn snapshot(&mut self) -> Vec<u8>;
 }

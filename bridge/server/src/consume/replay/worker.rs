@@ -180,7 +180,8 @@ struct Serving<'a> {
 }
 
 impl<'a> Serving<'a> {
-    fn new(on: &'a Replay, begun: Begun, floor: i64) -> Serving<'a> {
+    fn new(on: &'a Replay, mut begun: Begun, floor: i64) -> Serving<'a> {
+        begun.state.begun(begun.next, begun.first);
         let unproven = begun.snapshot.and_then(|(id, time)| Some((id, time?))).filter(|_| begun.next > begun.start);
         Serving {
             on,
@@ -381,6 +382,7 @@ impl<'a> Serving<'a> {
 
     fn snapshot(&mut self, now: MonoMs) {
         self.snapshot_busy.store(true, Ordering::SeqCst);
+        self.state.before_snapshot(self.next);
         self.on.replay.snapshots.write(Job {
             live: self.on.live.clone(),
             offset: self.next,

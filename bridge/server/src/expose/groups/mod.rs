@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::api::not_a_peer;
-use super::gather::{Incomplete, Told, gather};
+use super::gather::{Incomplete, Told, Whom, gather};
 use super::list::seconds;
 use super::paging::{Slice, given, one_of};
 use super::sd::segment;
@@ -204,7 +204,7 @@ pub(super) async fn metrics(exposer: &Arc<Exposer>, parts: &Parts, query: &Query
         return scrape::all(exposer, parts, query).await;
     }
     let here = told(exposer, metrics_here(exposer));
-    match gather(exposer, parts, "/internal/v1/groups/metrics", here, PUSH).await {
+    match gather(exposer, parts, "/internal/v1/groups/metrics", here, PUSH, Whom::Owners).await {
         Ok(all) => {
             let data = all.into_iter().flat_map(|(_, groups)| groups).collect();
             json(StatusCode::OK, &Metrics { status: "success", data })
@@ -225,7 +225,7 @@ pub(super) async fn find(exposer: &Exposer, parts: &Parts, filter: &Filter) -> R
     let Slice { offset, limit } = filter.slice;
     let path = format!("/internal/v1/groups?{}&whole={}", filter.query(), offset + limit);
     let here = told(exposer, groups_here(exposer, filter, offset + limit));
-    let all = gather(exposer, parts, &path, here, PUSH).await?;
+    let all = gather(exposer, parts, &path, here, PUSH, Whom::Owners).await?;
     let total = all.iter().map(|(_, (total, _))| total).sum();
     let mut groups: Vec<GroupInfo> = all.into_iter().flat_map(|(_, (_, groups))| groups).collect();
     groups.sort_by(|a, b| (&a.key, &a.topic).cmp(&(&b.key, &b.topic)));
@@ -241,7 +241,8 @@ pub(super) async fn find_group(
 ) -> Result<GroupText, Box<Response<BoxBody>>> {
     let path = format!("/internal/v1/group?key={}", segment(key));
     let here = told(exposer, group_here(exposer, key));
-    let all = gather(exposer, parts, &path, here, PUSH).await.map_err(|why| Box::new(incomplete(&why)))?;
+    let all =
+        gather(exposer, parts, &path, here, PUSH, Whom::Owners).await.map_err(|why| Box::new(incomplete(&why)))?;
     let found = all.into_iter().find_map(|(_, group)| group);
     let unknown = || {
         let detail = "No group has that key: it was never pushed, or it was deleted. /api/v1/groups lists them.";

@@ -72,7 +72,9 @@ impl Bridge {
             eraser: None,
             pushes: None,
             logs,
-            maskers: Arc::new(Maskers::new(&Default::default(), &Default::default(), None).unwrap()),
+            maskers: Arc::new(ArcSwap::from_pointee(
+                Maskers::new(&Default::default(), &Default::default(), None).unwrap(),
+            )),
             build: BuildInfo { version: "1.2.3".to_owned(), revision: "abc".to_owned() },
             client: HttpClient::new(&ClientConfig::default()).unwrap(),
             hooks: Hooks {

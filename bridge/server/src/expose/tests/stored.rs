@@ -2,7 +2,9 @@
 //! one bridge or several.
 use k2p_core::envelope::RawRecord;
 use k2p_logs::mask::MaskCounts;
-use k2p_logs::{Entry, FIRST_REPORT, Level, LogMetrics, LogReader, LogStore, ReadConfig, Source, StoreConfig, runs_of};
+use k2p_logs::{
+    Entry, FIRST_REPORT, Level, LogMetrics, LogReader, LogStore, Range, ReadConfig, Source, StoreConfig, runs_of,
+};
 use k2p_pipelines::event::Event;
 use k2p_pipelines::runs::RunLimits;
 use k2p_pipelines::state::{Applied, EventConfig, EventState};
@@ -26,6 +28,7 @@ impl Partition {
     fn new(number: i32, dir: &Arc<TempDir>) -> Partition {
         let metrics = LogMetrics::new(&Registry::new()).unwrap();
         let store = LogStore::open(dir.path(), StoreConfig::default(), metrics).unwrap();
+        store.begin(TOPIC, number, Range { from: 0, to: 0, since: unix_ms() * 1_000_000, first: true }).unwrap();
         let runs = RunLimits { recent_per_pipeline: 2, closed_runs_per_pipeline: 3, ..RunLimits::default() };
         let config = EventConfig { topic: TOPIC.into(), runs, ..EventConfig::default() };
         let templates = Arc::new(crate::templates::load(None).unwrap());
@@ -100,7 +103,7 @@ impl Partition {
     fn logs(&self, shared: bool) -> Option<JobLogs> {
         let metrics = LogMetrics::new(&Registry::new()).unwrap();
         let reader = LogReader::open(self.dir.path(), ReadConfig::default(), metrics);
-        Some(JobLogs { reader, shared })
+        Some(JobLogs { reader, shared, retention: 30 * 24 * HOUR_MS * 1_000_000 })
     }
 
     fn show(&self, bridge: &Bridge) {
@@ -358,4 +361,44 @@ async fn a_bridge_that_cannot_know_all_says_so() {
     std::fs::write(partition.dir.path().join("2026-11-21"), "no directory").unwrap();
     refused(gone.get("/api/v1/jobs").await, "the log store cannot be read");
     drop(b);
+}
+
+#[tokio::test]
+async fn what_a_bridge_kept_that_left_is_not_left_out_silently() {
+    let (mut first, mut second) = (Partition::new(0, &dir()), Partition::new(1, &dir()));
+    first.log("daily", r#""run_id":"of both","message":"before""#);
+    second.log("weekly", r#""run_id":"of b","message":"other""#);
+    // Partition 0 was another bridge's up to 100.
+    let since = unix_ms() * 1_000_000;
+    let range = |from, first| Range { from, to: from, since, first };
+    first.store.begin(TOPIC, 0, range(100, false)).unwrap();
+    let a = Bridge::listening_with_logs(first.logs(false), of_events).await;
+    let b = Bridge::listening_with_logs(second.logs(false), of_events).await;
+    first.show(&a);
+    second.show(&b);
+    let map = map(&[(0, Some(a.address())), (1, Some(b.address()))]);
+    a.live.publish_group(map.clone());
+    b.live.publish_group(map.clone());
+    let paths = ["/api/v1/jobs", "/api/v1/jobs/of%20b/logs", "/api/v1/jobs/job/metrics"];
+    for bridge in [&a, &b] {
+        for path in paths {
+            let answer = bridge.get(path).await;
+            let text = answer.text();
+            assert!(
+                answer.status == 503 && text.contains("from 0 to 99") && text.contains("logs.url"),
+                "{path}: {text}"
+            );
+        }
+        let later = unix_ms() / 1000 + 2 * 86_400;
+        let answer = bridge.get(&format!("/api/v1/jobs/of%20b/logs?since={later}")).await;
+        assert_eq!(answer.status, 200, "what came before then cannot be asked for: {}", answer.text());
+    }
+    let shared = alone(&first, first.logs(true));
+    assert_eq!(shared.get("/api/v1/jobs").await.status, 200, "a shared store has everything");
+    // The one that had it holds another partition now.
+    second.store.begin(TOPIC, 0, range(0, true)).unwrap();
+    second.store.reached(TOPIC, 0, 100).unwrap();
+    for bridge in [&a, &b] {
+        assert_eq!(said(bridge, "/api/v1/jobs/of%20both/logs").await.0, ["before"]);
+    }
 }
