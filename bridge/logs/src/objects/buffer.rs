@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn a_run_fits_behind_what_is_there_and_into_what_is_left() {
         let mut buffer = Buffer::default();
-        (0..10).for_each(|offset| drop(push(&mut buffer, offset)));
+        (0..10).for_each(|offset| assert_eq!(push(&mut buffer, offset), Offered::Taken));
         let run = buffer.take(&key()).unwrap();
         let line = run.lines.len() as u64 / 10;
         let fit = |mark: Option<u64>, room: u64| {
