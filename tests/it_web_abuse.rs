@@ -29,13 +29,15 @@ const P99_FLOOR: Duration = Duration::from_millis(150);
 const GROWTH: u64 = 64 << 20;
 
 fn bridge(kafka: &Kafka, push_rate: &str) -> Service {
-    let (dumps, events, state) = (unique("dumps"), unique("events"), unique("state"));
+    let (dumps, events, pushes, state) = (unique("dumps"), unique("events"), unique("push"), unique("state"));
     kafka.create_topic(&dumps, 1, &[]);
     kafka.create_topic(&events, 1, &[("message.timestamp.type", "LogAppendTime")]);
+    kafka.create_topic(&pushes, 1, &[("message.timestamp.type", "LogAppendTime")]);
     kafka.create_topic(&state, 1, &[("cleanup.policy", "compact")]);
     let file = new_dir("abuse").join("bridge.yaml");
     let text = format!(
-        "kafka: {{brokers: '{}', group: {dumps}}}\ntopics: [{{name: {dumps}}}, {{name: {events}, kind: events}}]\n\
+        "kafka: {{brokers: '{}', group: {dumps}}}\n\
+         topics: [{{name: {dumps}}}, {{name: {events}, kind: events}}, {{name: {pushes}, kind: push}}]\n\
          state: {{topic: {state}}}\nweb: {{listen_address: '127.0.0.1:0', push_rate: {push_rate}}}\n",
         kafka.bootstrap()
     );
@@ -75,6 +77,10 @@ fn get(bridge: &Service, target: &str, headers: &str) -> Option<u16> {
 
 fn post(bridge: &Service, headers: &[(&str, &str)], body: &[u8]) -> Answer {
     http::request("POST", &bridge.url("/api/v1/events"), headers, body).unwrap()
+}
+
+fn push(bridge: &Service, path: &str, headers: &[(&str, &str)], body: &[u8]) -> u16 {
+    http::request("PUT", &bridge.url(&format!("/metrics/job/{path}")), headers, body).unwrap().status
 }
 
 /// 600 KB that would be 600 MB.
@@ -134,6 +140,10 @@ fn abuse(bridge: &Service, bomb: &[u8]) {
     is("10^6 labels in a body", Some(post(bridge, &[], fields.as_bytes()).status), &[400, 413]);
     let exploded = post(bridge, &[("content-encoding", "gzip")], bomb);
     is("a bomb", Some(exploded.status), &[413]);
+    is("a bomb, pushed", Some(push(bridge, "bomb", &[("content-encoding", "gzip")], bomb)), &[413]);
+    is("10^6 labels, pushed", Some(push(bridge, "labels", &[], format!("m{{{labels}}} 1\n").as_bytes())), &[400, 413]);
+    is("a push of no UTF-8", Some(push(bridge, "a/b/%FF%FE", &[], b"m 1\n")), &[400]);
+    is("a pushed path", Some(push(bridge, "a/b/..%2F..%2Fetc", &[], b"m 1\n")), &[200, 400]);
     is("a body without end", endless(bridge, &[b'\n'; 64 << 10], Duration::ZERO), &[413]);
     // In every field that there is: of the request, and of an event.
     let encoded: String = EVIL.bytes().map(|b| format!("%{b:02X}")).collect();
@@ -145,6 +155,9 @@ fn abuse(bridge: &Service, bomb: &[u8]) {
         is(path, got, &[200, 400, 404]);
     }
     is("another method", raw(bridge, format!("{MARK} / HTTP/1.1\r\nhost: {MARK}\r\n\r\n").as_bytes()), &[400, 405]);
+    let pushed = format!("# HELP m {EVIL}\nm{{l=\"{EVIL}\"}} 1\n");
+    is("an evil push", Some(push(bridge, &format!("{encoded}/l/{encoded}"), &[], pushed.as_bytes())), &[200, 400]);
+    is("an evil label", Some(push(bridge, &format!("a/{encoded}/b"), &[], b"m 1\n")), &[400]);
     let evil = serde_json::to_string(EVIL).unwrap();
     let event = format!(
         "{{\"run_id\":{evil},\"pipeline_id\":{evil},\"trigger_type\":{evil},\"status\":\"FAILED\",\"start_ts\":1732190400,\
@@ -269,7 +282,7 @@ fn nothing_of_it_is_shown(bridge: &Service) {
     let own = bridge.get("/metrics/self").unwrap().text();
     let ours: Vec<&str> = own.lines().filter(|l| l.contains(MARK) && l.starts_with("kafka2prom_")).collect();
     assert!(ours.is_empty(), "{ours:?}");
-    for path in ["/", "/runs", "/pipelines"] {
+    for path in ["/", "/runs", "/pipelines", "/groups"] {
         let answer = bridge.get(path).unwrap();
         let page = answer.text();
         assert!(answer.header("content-security-policy").contains("script-src 'self'"), "{path}");

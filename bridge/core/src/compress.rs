@@ -128,6 +128,26 @@ pub fn decompress(encoding: Encoding, body: &[u8], limit: usize) -> Result<Cow<'
     }
 }
 
+/// How many bytes the body has behind its encoding, at most `limit`, without keeping any of
+/// them: for bodies from strangers, so that a bomb costs its time and no memory.
+///
+/// # Errors
+/// As [`decompress`].
+pub fn measure(encoding: Encoding, body: &[u8], limit: usize) -> Result<usize, DecompressError> {
+    let count = |decoder: &mut dyn Read| {
+        let bound = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+        let counted = io::copy(&mut decoder.take(bound), &mut io::sink()).map_err(|e| fault(encoding, &e))?;
+        usize::try_from(counted).ok().filter(|n| *n <= limit).ok_or(DecompressError::TooLarge { limit })
+    };
+    match encoding {
+        Encoding::Gzip => count(&mut flate2::bufread::MultiGzDecoder::new(body)),
+        Encoding::Zstd => count(&mut zstd_decoder(body, limit).map_err(|e| fault(encoding, &e))?),
+        Encoding::Snappy if body.starts_with(SNAPPY_FRAMED) => count(&mut snap::read::FrameDecoder::new(body)),
+        // They say it before they are decompressed.
+        Encoding::Identity | Encoding::Snappy => Ok(decompress(encoding, body, limit)?.len()),
+    }
+}
+
 fn zstd_decoder(body: &[u8], limit: usize) -> io::Result<impl Read> {
     let mut decoder = zstd::stream::read::Decoder::with_buffer(body)?;
     let needed = limit.checked_ilog2().unwrap_or(0) + 1;

@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 
 use k2p_core::codec::{Format, ParseOptions, parse_strict};
-use k2p_core::compress::{DecompressError, Encoding, decompress};
+use k2p_core::compress::{DecompressError, Encoding, decompress, measure};
 use k2p_core::model::{Family, MetricType, Parsed, Rejection, SampleReason};
 use k2p_core::reason::{RecordReason, Refusal};
 
@@ -100,7 +100,8 @@ impl From<BodyError> for Refusal {
 /// # Errors
 /// [`BodyError`]: nothing of it is taken.
 pub fn read(key: &GroupingKey, body: &Body<'_>) -> Result<Vec<PushedFamily>, BodyError> {
-    let plain = decompress(body.encoding, body.bytes, MAX_PLAIN).map_err(|error| match error {
+    let fits = measure(body.encoding, body.bytes, MAX_PLAIN);
+    let plain = fits.and_then(|_| decompress(body.encoding, body.bytes, MAX_PLAIN)).map_err(|error| match error {
         DecompressError::TooLarge { .. } => BodyError::TooLarge,
         other => BodyError::Encoding(other),
     })?;

@@ -203,3 +203,13 @@ fn a_small_protobuf_cannot_become_a_large_memory() {
     let error = read(&key("job/a"), &Body { content_type: Some(PROTOBUF), bytes: &body, ..Body::default() });
     assert!(error.unwrap_err().is_too_large());
 }
+
+#[test]
+fn a_sample_has_at_most_a_thousand_labels() {
+    let with = |count: usize| {
+        let labels: Vec<String> = (0..count).map(|n| format!("l{n}=\"\"")).collect();
+        read(&key("job/a"), &Body { bytes: format!("m{{{}}} 1\n", labels.join(",")).as_bytes(), ..Body::default() })
+    };
+    assert!(with(1000).is_ok());
+    assert!(with(1001).unwrap_err().to_string().contains("more than 1000 labels"));
+}

@@ -46,6 +46,9 @@ pub(super) struct Head<'a> {
     pub(super) trailing_comma: Option<usize>,
 }
 
+/// Labels of one sample: a line of a million would take a hundred times its bytes.
+const MAX_LABELS: usize = 1000;
+
 const FIRST: u8 = 1;
 const DIGIT: u8 = 2;
 const COLON: u8 = 4;
@@ -219,6 +222,9 @@ impl<'a> Cursor<'a> {
             canonical &= !self.skip_blanks();
             if self.peek() == Some(b'=') {
                 let label = self.label_text(entry, quoted, legacy, &mut canonical)?;
+                if pairs.len() >= MAX_LABELS {
+                    return Err(self.syntax("more than 1000 labels"));
+                }
                 pairs.push(label);
             } else {
                 name = Some(self.name_entry(entry, quoted, name.is_some())?);

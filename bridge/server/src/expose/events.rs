@@ -13,7 +13,7 @@ use bytes::Bytes;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
-use k2p_core::compress::{DecompressError, Encoding, decompress};
+use k2p_core::compress::{DecompressError, Encoding, decompress, measure};
 use k2p_core::envelope;
 use k2p_pipelines::event::{EventLimits, ParsedEvents, parse_record};
 use k2p_runtime::http::{BoxBody, BoxError, Query, json, problem, read_body, text};
@@ -178,7 +178,7 @@ fn plain(headers: &HeaderMap, body: &Bytes) -> Result<Bytes, Box<Response<BoxBod
     let Some(encoding) = Encoding::from_header(header(CONTENT_ENCODING).unwrap_or_default()) else {
         return Err(unsupported("Send it plain, or compressed with gzip, zstd or snappy."));
     };
-    match decompress(encoding, body, MAX_PLAIN) {
+    match measure(encoding, body, MAX_PLAIN).and_then(|_| decompress(encoding, body, MAX_PLAIN)) {
         Ok(Cow::Borrowed(_)) => Ok(body.clone()),
         Ok(Cow::Owned(plain)) => Ok(plain.into()),
         Err(DecompressError::TooLarge { limit }) => {
