@@ -13,6 +13,7 @@ mod events;
 mod faults;
 mod figures;
 mod figures_ownership;
+mod figures_push;
 mod grafana;
 mod house;
 mod it_acls;

@@ -1,7 +1,7 @@
 //! An object store: S3, Azure, GCS, or a directory, shared by all bridges.
 //!
 //! `PREFIX/YYYY-MM-DD/{job}/{topic}@{partition}/{segment}`. `{job}` is the id by
-//! [`crate::file_name`] with `=` for `%` and `=-` for `~`; [`segment`] says what lies there.
+//! [`crate::file_name`] with `=` for `%` and `=-` for `~`; `segment.rs` says what lies there.
 //! Objects are made whole ([`PutMode::Create`]) and never changed, so that nobody overwrites
 //! what another bridge wrote.
 //!
