@@ -183,17 +183,20 @@ impl PartitionCache {
                 configured: self.configured,
             };
             self.show(slot);
+            if entry.deleted {
+                self.origins.remove(&identity.key);
+            }
         }
     }
 
-    /// What a new owner should know, of every origin that was not deleted.
+    /// What a new owner should know, of every origin.
     pub fn catalogue(&self) -> impl Iterator<Item = CatalogueEntry> {
-        let known = self.slots.values().filter(|slot| self.origins.contains_key(&slot.origin.key));
-        known.map(|slot| CatalogueEntry {
+        self.slots.values().map(|slot| CatalogueEntry {
             record_key: slot.origin.record_key.clone(),
             dump_time: slot.origin.dump_time,
             offset: slot.origin.offset,
             interval: slot.interval.get(),
+            deleted: !self.origins.contains_key(&slot.origin.key),
         })
     }
 

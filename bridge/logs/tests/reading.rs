@@ -244,7 +244,10 @@ fn reports_are_found_by_day_the_newest_first_packed_or_not() {
         // Longer than a file's name may be: its index knows it.
         let long = "p".repeat(300);
         let made: Vec<Made> = (0..600).map(|n| report("daily", n, NOON - 2 * DAY + n * 300 * SECOND)).collect();
-        append(&store, &made);
+        // In two parts, so that there is something to pack in a store of objects too.
+        let (first, rest) = made.split_at(300);
+        append(&store, first);
+        append(&store, rest);
         append(&store, &[report(&long, 601, NOON), Made::new("a job", 0, 602, NOON)]);
         let reader = place.reader();
         let days = ["2026-11-21", "2026-11-20", "2026-11-19"];

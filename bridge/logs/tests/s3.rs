@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
 use k2p_logs::objects::{Objects, Timing};
 use k2p_logs::{Entry, LogReader, LogStore, Query, ReadConfig, Refused, StoreConfig};
-use k2p_runtime::http::{BoxBody, HttpLimits, serve, service, text};
+use k2p_runtime::http::{BoxBody, HttpLimits, decode_path_segment, serve, service, text};
 use k2p_runtime::metrics::RuntimeMetrics;
 use k2p_runtime::shutdown::Shutdown;
 use prometheus::Registry;
@@ -40,8 +40,8 @@ impl Bucket {
             return say(StatusCode::SERVICE_UNAVAILABLE, "");
         }
         let (method, uri) = (request.method().clone(), request.uri().clone());
-        let key =
-            uri.path().strip_prefix("/bucket").unwrap().trim_start_matches('/').replace("%3D", "=").replace("%40", "@");
+        let key = decode_path_segment(uri.path().strip_prefix("/bucket").unwrap()).unwrap();
+        let key = key.trim_start_matches('/').to_owned();
         let body = request.into_body().collect().await.unwrap().to_bytes().to_vec();
         let mut objects = self.objects.lock().unwrap();
         match method {
@@ -60,8 +60,13 @@ impl Bucket {
             Method::POST => {
                 let body = String::from_utf8(body).unwrap();
                 let keys = body.split("<Key>").skip(1).map(|rest| rest.split('<').next().unwrap());
-                keys.for_each(|key| drop(objects.remove(key).unwrap()));
-                say(StatusCode::OK, "<DeleteResult></DeleteResult>")
+                let deleted: String = keys
+                    .map(|key| {
+                        objects.remove(key).unwrap();
+                        format!("<Deleted><Key>{key}</Key></Deleted>")
+                    })
+                    .collect();
+                say(StatusCode::OK, &format!("<DeleteResult>{deleted}</DeleteResult>"))
             }
             _ => say(StatusCode::METHOD_NOT_ALLOWED, ""),
         }
@@ -82,13 +87,10 @@ fn bytes_of(bytes: &[u8]) -> Response<BoxBody> {
 }
 
 fn list(objects: &BTreeMap<String, Vec<u8>>, query: &str) -> String {
-    let parameter = |name: &str| {
-        let found = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
-        found.unwrap_or_default().replace("%2F", "/").replace("%3D", "=").replace("%40", "@")
-    };
-    let (prefix, delimiter) = (parameter("prefix"), parameter("delimiter"));
+    let query = k2p_runtime::http::Query::parse(query).unwrap();
+    let (prefix, delimiter) = (query.get("prefix").unwrap_or_default(), query.get("delimiter").unwrap_or_default());
     let (mut below, mut contents) = (std::collections::BTreeSet::new(), String::new());
-    for (key, bytes) in objects.iter().filter(|(key, _)| key.starts_with(&prefix)) {
+    for (key, bytes) in objects.iter().filter(|(key, _)| key.starts_with(prefix)) {
         match key[prefix.len()..].split_once('/') {
             Some((next, _)) if !delimiter.is_empty() => drop(below.insert(format!("{prefix}{next}/"))),
             _ => contents.push_str(&format!(

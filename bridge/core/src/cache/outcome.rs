@@ -100,4 +100,6 @@ pub struct CatalogueEntry {
     pub offset: i64,
     /// The origin's observed interval in ms.
     pub interval: Option<i64>,
+    /// It was deleted: nobody misses it, and no older dump may bring it back.
+    pub deleted: bool,
 }

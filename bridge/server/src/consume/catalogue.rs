@@ -54,6 +54,8 @@ struct StoredOrigin<'a> {
     time: i64,
     offset: i64,
     interval: Option<i64>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    deleted: bool,
 }
 
 #[derive(Default)]
@@ -208,7 +210,13 @@ fn encode(origins: impl Iterator<Item = CatalogueEntry>) -> Vec<u8> {
     // A key that is no text is none of an origin that can be read back.
     let stored = all.iter().filter_map(|entry| {
         let key = std::str::from_utf8(&entry.record_key).ok()?.into();
-        Some(StoredOrigin { key, time: entry.dump_time, offset: entry.offset, interval: entry.interval })
+        Some(StoredOrigin {
+            key,
+            time: entry.dump_time,
+            offset: entry.offset,
+            interval: entry.interval,
+            deleted: entry.deleted,
+        })
     });
     // Numbers and text always are JSON.
     serde_json::to_vec(&Stored { version: VERSION, origins: stored.collect() }).unwrap_or_default()
@@ -221,6 +229,7 @@ fn decode(value: &[u8]) -> Option<Vec<CatalogueEntry>> {
         dump_time: origin.time,
         offset: origin.offset,
         interval: origin.interval,
+        deleted: origin.deleted,
     };
     (stored.version == VERSION).then(|| stored.origins.iter().map(entry).collect())
 }
@@ -301,7 +310,7 @@ mod tests {
     use super::*;
 
     fn entry(key: &[u8], interval: Option<i64>) -> CatalogueEntry {
-        CatalogueEntry { record_key: key.into(), dump_time: 1_700_000_000_123, offset: 7, interval }
+        CatalogueEntry { record_key: key.into(), dump_time: 1_700_000_000_123, offset: 7, interval, deleted: false }
     }
 
     #[test]
