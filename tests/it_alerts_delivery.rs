@@ -195,7 +195,11 @@ fn a_story_is_told(generation: Generation) {
     let of_cluster = |cluster: &str, i: i32| {
         alert("OriginStale", "warning", "platform", &[("cluster", cluster), ("instance", &format!("10.0.0.{i}:1"))])
     };
-    let mut all = vec![missed.clone(), warned.clone(), fleet, alert("Watchdog", "none", "platform", &[])];
+    // Before what it silences: on a busy machine Alertmanager 0.33 may speak of an alert before it
+    // has looked at one of the same request that inhibits it.
+    alertmanager.send(&[fleet]);
+    wait_post(&receiver, "/pagerduty", "FleetStale", &alertmanager);
+    let mut all = vec![missed.clone(), warned.clone(), alert("Watchdog", "none", "platform", &[])];
     all.extend((0..8).map(|i| of_cluster("acme", i)));
     all.extend((0..25).map(|i| of_cluster("beta", i)));
     alertmanager.send(&all);
@@ -208,10 +212,9 @@ fn a_story_is_told(generation: Generation) {
     // Warning: only a message.
     wait_post(&receiver, "/slack/data", "LogBufferSaturated", &alertmanager);
     // One broken cluster is one message, its origins are silent.
-    wait_post(&receiver, "/pagerduty", "FleetStale", &alertmanager);
     wait_post(&receiver, "/slack/platform", "FleetStale", &alertmanager);
-    let group = wait_post(&receiver, "/slack/platform", "OriginStale", &alertmanager);
-    assert!(title(&group).starts_with("[FIRING 25] OriginStale"), "{}", title(&group));
+    // On a busy machine Alertmanager may speak before it has heard of all; it then says so again.
+    let group = wait_post(&receiver, "/slack/platform", "[FIRING 25] OriginStale", &alertmanager);
     let text = group.json["attachments"][0]["text"].as_str().unwrap();
     assert_eq!(text.matches("something is wrong with beta").count(), 10, "{text}");
     assert!(text.ends_with("The first 10 of 25.\n"), "{text}");

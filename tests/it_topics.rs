@@ -4,11 +4,11 @@ use crate::support::process;
 use crate::support::skip::require;
 
 /// Runs the command on these topics; its exit code and what it said.
-fn topics(kafka: &Kafka, command: &str, names: [&str; 4], extra: &[&str]) -> (i32, String) {
+fn topics(kafka: &Kafka, command: &str, names: [&str; 5], extra: &[&str]) -> (i32, String) {
     let brokers = kafka.bootstrap();
-    let [metrics, deadletter, state, events] = names;
+    let [metrics, deadletter, state, events, pushes] = names;
     let mut arguments = vec!["topics", command, "--kafka.brokers", &brokers, "--kafka.topic", metrics];
-    arguments.extend(["--deadletter", deadletter, "--state", state, "--events", events]);
+    arguments.extend(["--deadletter", deadletter, "--state", state, "--events", events, "--push", pushes]);
     arguments.extend(extra);
     let output = process::run(&arguments, b"");
     let said = [output.stdout, output.stderr].concat();
@@ -18,9 +18,8 @@ fn topics(kafka: &Kafka, command: &str, names: [&str; 4], extra: &[&str]) -> (i3
 #[test]
 fn topics_are_created_with_their_settings_and_pass_the_check() {
     let Some(kafka) = require(Kafka::shared()) else { return };
-    let (metrics, deadletter, state, events) =
-        (unique("metrics"), unique("deadletter"), unique("state"), unique("events"));
-    let names = [metrics.as_str(), deadletter.as_str(), state.as_str(), events.as_str()];
+    let names = ["metrics", "deadletter", "state", "events", "push"].map(unique);
+    let names = names.each_ref().map(String::as_str);
 
     let (code, said) = topics(kafka, "check", names, &[]);
     assert_eq!(code, 1, "{said}");
@@ -29,7 +28,7 @@ fn topics_are_created_with_their_settings_and_pass_the_check() {
     }
     let (code, said) = topics(kafka, "create", names, &["--partitions", "3", "--replicas", "1"]);
     assert_eq!(code, 0, "{said}");
-    assert_eq!(said.matches(" created (").count(), 4, "{said}");
+    assert_eq!(said.matches(" created (").count(), 5, "{said}");
 
     let hour = "3600000";
     for (name, wanted) in [
@@ -39,6 +38,14 @@ fn topics_are_created_with_their_settings_and_pass_the_check() {
         (
             names[3],
             [("cleanup.policy", "delete"), ("message.timestamp.type", "LogAppendTime"), ("retention.ms", "604800000")],
+        ),
+        (
+            names[4],
+            [
+                ("cleanup.policy", "delete"),
+                ("message.timestamp.type", "LogAppendTime"),
+                ("max.message.bytes", "16777216"),
+            ],
         ),
     ] {
         let found = kafka.topic_settings(name);
@@ -50,9 +57,9 @@ fn topics_are_created_with_their_settings_and_pass_the_check() {
     for command in ["create", "check"] {
         let (code, said) = topics(kafka, command, names, &["--partitions", "3"]);
         assert_eq!(code, 0, "{said}");
-        assert_eq!(said.matches(" ok (").count(), 4, "{said}");
+        assert_eq!(said.matches(" ok (").count(), 5, "{said}");
         assert!(
-            said.contains(&format!("{metrics} ok (3 partitions)")) || said.contains(" ok (3 partitions)"),
+            said.contains(&format!("{} ok (3 partitions)", names[0])) || said.contains(" ok (3 partitions)"),
             "{said}"
         );
     }
@@ -74,7 +81,7 @@ fn each_wrong_setting_is_found_with_its_remedy() {
         let settings: Vec<(&str, &str)> =
             good.iter().map(|(k, v)| if *k == key { (key, value) } else { (*k, *v) }).collect();
         kafka.create_topic(&topic, partitions, &settings);
-        let (code, said) = topics(kafka, "check", [&topic, "", "", ""], &["--partitions", "2"]);
+        let (code, said) = topics(kafka, "check", [&topic, "", "", "", ""], &["--partitions", "2"]);
         assert_eq!(code, 1, "{key}={value}: {said}");
         assert!(said.contains(expected), "{key}={value}: {said}");
         assert_eq!(said.lines().count(), 2, "one fault, and nothing else: {said}");
@@ -85,7 +92,7 @@ fn each_wrong_setting_is_found_with_its_remedy() {
 fn a_topic_that_kafka_refuses_is_said_with_the_remedy() {
     let Some(kafka) = require(Kafka::shared()) else { return };
     let topic = unique("refused");
-    let (code, said) = topics(kafka, "create", [&topic, "", "", ""], &["--replicas", "7"]);
+    let (code, said) = topics(kafka, "create", [&topic, "", "", "", ""], &["--replicas", "7"]);
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("ask for fewer replicas with --replicas"), "{said}");
 }
