@@ -122,6 +122,22 @@ pub struct Job {
     pub last_at: i64,
 }
 
+impl Job {
+    /// A job of which nothing was looked at yet, by its file's name: a hashed one has no id.
+    pub(crate) fn empty(name: &str) -> Job {
+        Job {
+            job_run_id: job_of(name).unwrap_or_default(),
+            days: Vec::new(),
+            entries: 0,
+            cut: 0,
+            bytes: 0,
+            stored_bytes: 0,
+            first_at: i64::MAX,
+            last_at: i64::MIN,
+        }
+    }
+}
+
 /// A part of the list of jobs, by the names of their files ([`crate::file_name`]).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Jobs {
@@ -480,16 +496,7 @@ pub(crate) fn days(dir: &Path) -> io::Result<Vec<(i64, PathBuf)>> {
 }
 
 fn job(name: &str, days: &[PathBuf]) -> io::Result<Option<Job>> {
-    let mut job = Job {
-        job_run_id: job_of(name).unwrap_or_default(),
-        days: Vec::new(),
-        entries: 0,
-        cut: 0,
-        bytes: 0,
-        stored_bytes: 0,
-        first_at: i64::MAX,
-        last_at: i64::MIN,
-    };
+    let mut job = Job::empty(name);
     for day in days {
         let paths = Paths::new(day, name);
         // Retention may take it while it is listed.

@@ -11,14 +11,8 @@ pub(super) const END: &[u8] = b"# EOF\n";
 /// The TYPE keyword.
 pub(crate) fn keyword(kind: MetricType) -> &'static str {
     match kind {
-        MetricType::Counter => "counter",
-        MetricType::Gauge => "gauge",
-        MetricType::Histogram => "histogram",
-        MetricType::GaugeHistogram => "gaugehistogram",
-        MetricType::Summary => "summary",
-        MetricType::Info => "info",
-        MetricType::StateSet => "stateset",
         MetricType::Unknown => "unknown",
+        other => other.as_str(),
     }
 }
 

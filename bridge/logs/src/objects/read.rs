@@ -214,16 +214,7 @@ pub(crate) fn jobs(objects: &Objects, after: Option<&str>, limit: usize) -> io::
 
 /// By the names of its segments; what two of them have is counted twice until they are packed.
 async fn job(objects: &Objects, name: &str, days: &[String]) -> io::Result<Option<Job>> {
-    let mut job = Job {
-        job_run_id: job_of(name).unwrap_or_default(),
-        days: Vec::new(),
-        entries: 0,
-        cut: 0,
-        bytes: 0,
-        stored_bytes: 0,
-        first_at: i64::MAX,
-        last_at: i64::MIN,
-    };
+    let mut job = Job::empty(name);
     for day in days {
         let (kept, _) = by_origin(objects.segments(&objects.job(day, &super::to_object(name))).await?);
         let mut seen = false;

@@ -40,6 +40,11 @@ pub(super) fn duration(ms: i64) -> String {
     }
 }
 
+/// Seconds, of a span or of the time since.
+pub(super) fn span(seconds: Option<f64>) -> String {
+    seconds.map_or("–".to_owned(), |s| duration((s * 1000.0) as i64))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

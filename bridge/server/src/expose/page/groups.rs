@@ -12,7 +12,7 @@ use super::super::groups::{self, Filter, GroupInfo, GroupText, Groups};
 use super::super::paging::Slice;
 use super::super::sd::segment;
 use super::super::{Exposer, admin, push, respond};
-use super::format::{bytes, count, duration};
+use super::format::{bytes, count, span};
 use super::html::{Tone, badge, cell, esc, table};
 use super::sections::{document, empty, main_section, section};
 
@@ -26,7 +26,7 @@ pub(in crate::expose) async fn groups(exposer: &Exposer, parts: &Parts, query: &
         Err(detail) => return respond::bad_request(&detail),
     };
     match groups::find(exposer, parts, &filter).await {
-        Ok(page) => super::shown(document(exposer, "Groups", &list(&page, &filter, wall(exposer)))),
+        Ok(page) => super::shown(document(exposer, "Groups", &list(&page, &filter, super::wall(exposer)))),
         Err(why) => groups::incomplete(&why),
     }
 }
@@ -35,7 +35,7 @@ pub(in crate::expose) async fn groups(exposer: &Exposer, parts: &Parts, query: &
 pub(in crate::expose) async fn group(exposer: &Exposer, parts: &Parts, key: &str) -> Response<BoxBody> {
     match groups::find_group(exposer, parts, key).await {
         Ok(found) => {
-            let body = one(&found, wall(exposer)) + &deletion(exposer, key);
+            let body = one(&found, super::wall(exposer)) + &deletion(exposer, key);
             super::shown(document(exposer, &format!("Group {key}"), &body))
         }
         Err(response) => *response,
@@ -74,15 +74,6 @@ where
     *response.status_mut() = StatusCode::SEE_OTHER;
     response.headers_mut().insert(LOCATION, HeaderValue::from_static("/groups"));
     response
-}
-
-fn wall(exposer: &Exposer) -> f64 {
-    (exposer.state.clocks.wall)() as f64 / 1000.0
-}
-
-/// Seconds, of a span or of the time since.
-fn span(seconds: Option<f64>) -> String {
-    seconds.map_or("–".to_owned(), |s| duration((s * 1000.0) as i64))
 }
 
 fn last(group: &GroupInfo) -> String {

@@ -68,6 +68,11 @@ pub(super) fn answer(exposer: &Exposer, query: &Query) -> Response<BoxBody> {
     shown(sections::document(exposer, &exposer.config.advertise_address, &sections::render(&status)))
 }
 
+/// Now, Unix seconds.
+fn wall(exposer: &Exposer) -> f64 {
+    list::seconds((exposer.state.clocks.wall)())
+}
+
 /// A page as it is sent.
 fn shown(html: String) -> Response<BoxBody> {
     let mut response = text(StatusCode::OK, "text/html; charset=utf-8", html);

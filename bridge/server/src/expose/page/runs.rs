@@ -11,7 +11,7 @@ use super::super::runlogs::{RunLogs, text_of};
 use super::super::runs::{self, Filter, RunsPage};
 use super::super::sd::segment;
 use super::super::{Exposer, respond};
-use super::format::{count, duration};
+use super::format::{count, span};
 use super::html::{Tone, badge, cell, esc, table};
 use super::sections::{document, empty, main_section, section};
 
@@ -22,7 +22,7 @@ pub(in crate::expose) async fn runs(exposer: &Exposer, parts: &Parts, query: &Qu
         Err(detail) => return respond::bad_request(&detail),
     };
     match runs::find(exposer, parts, &filter).await {
-        Ok(page) => super::shown(document(exposer, "Runs", &list(&page, &filter, wall(exposer)))),
+        Ok(page) => super::shown(document(exposer, "Runs", &list(&page, &filter, super::wall(exposer)))),
         Err(why) => runs::incomplete(&why),
     }
 }
@@ -34,7 +34,7 @@ pub(in crate::expose) async fn run(exposer: &Exposer, parts: &Parts, query: &Que
             let body: String = found
                 .runs
                 .iter()
-                .map(|found| one(&found.run, wall(exposer)) + &logs(&found.run, &found.logs))
+                .map(|found| one(&found.run, super::wall(exposer)) + &logs(&found.run, &found.logs))
                 .collect();
             super::shown(document(exposer, &format!("Run {id}"), &body))
         }
@@ -48,10 +48,6 @@ pub(in crate::expose) async fn pipelines(exposer: &Exposer, parts: &Parts) -> Re
         Ok(found) => super::shown(document(exposer, "Pipelines", &all_pipelines(&found))),
         Err(why) => runs::incomplete(&why),
     }
-}
-
-fn wall(exposer: &Exposer) -> f64 {
-    (exposer.state.clocks.wall)() as f64 / 1000.0
 }
 
 fn status_text(run: &FinishedRun) -> String {
@@ -69,11 +65,6 @@ fn status(run: &FinishedRun) -> String {
     };
     let sla = if run.sla_missed { format!(" {}", badge(Tone::Bad, "SLA missed")) } else { String::new() };
     badge(tone, &text.to_lowercase()) + &sla
-}
-
-/// Seconds, of a span or of the time since.
-fn span(seconds: Option<f64>) -> String {
-    seconds.map_or("–".to_owned(), |s| duration((s * 1000.0) as i64))
 }
 
 fn text(value: Option<&str>) -> String {
