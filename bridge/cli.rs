@@ -68,7 +68,7 @@ pub(crate) enum Command {
     /// Shows the whole way on this machine, with nothing installed: simulated clusters, their
     /// agents, an in-process Kafka, two bridges, a status page.
     ///
-    /// It prints the addresses and four things to try. Ctrl-C ends it; nothing is left behind.
+    /// It prints the addresses and five things to try. Ctrl-C ends it; nothing is left behind.
     ///
     /// Example: kafka2prom demo --scrape http://127.0.0.1:9100/metrics
     Demo(DemoArgs),
@@ -225,8 +225,8 @@ pub(crate) struct AgentArgs {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DemoArgs {
-    /// Uses this Kafka instead of the in-process one; creates the topic k2p.metrics there if
-    /// need be.
+    /// Uses this Kafka instead of the in-process one; creates k2p.metrics, k2p.events, k2p.push and
+    /// k2p.state there if need be.
     #[arg(long, value_name = "HOST:PORT[,…]")]
     pub(crate) brokers: Option<String>,
     /// Adds a real exporter of yours, as cluster="yours"; repeatable.

@@ -1,18 +1,15 @@
 //! The house's rules, checked offline: licences, sources and advisories of every
 //! dependency (`.deny.toml`), and the walls between the crates (design section 7).
+use crate::support::repo::{root, text};
 use semver::{Version, VersionReq};
 use serde_json::Value;
 use spdx::{Expression, LicenseReq, ParseMode};
 use std::collections::BTreeSet;
 use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
 
 fn rules() -> toml::Table {
     let text = fs::read_to_string(root().join(".deny.toml")).unwrap();
@@ -40,10 +37,6 @@ fn metadata() -> &'static Value {
 
 fn packages() -> &'static [Value] {
     metadata()["packages"].as_array().unwrap()
-}
-
-fn text<'a>(value: &'a Value, key: &str) -> &'a str {
-    value[key].as_str().unwrap_or("")
 }
 
 /// Whether a licence expression offers a way that is allowed.

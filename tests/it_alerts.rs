@@ -1,15 +1,18 @@
 //! The alerting rules: they are what their tables say, their tests pass in both
 //! generations of promtool and catch changes, they name only metrics that exist, and
 //! each has its runbook and its way through Alertmanager.
+use crate::contract;
+use crate::contract::promql::uses;
 use crate::support::parts::{self, Generation};
 use crate::support::process;
 use crate::support::prometheus::promtool;
+use crate::support::repo::{read, root, text};
 use crate::support::skip::{Missing, require};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
@@ -21,16 +24,6 @@ const LEFT_OUT: usize = 9;
 /// Of the alerts that issue 6 names.
 const ALERTS: usize = 41;
 const SECTIONS: [&str; 5] = ["Meaning", "Impact", "How to check", "How to fix", "How to silence"];
-/// Labels that a scrape or the format adds.
-const ADDED: [&str; 3] = ["job", "instance", "le"];
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn read(path: impl AsRef<Path>) -> String {
-    fs::read_to_string(root().join(&path)).unwrap_or_else(|e| panic!("{}: {e}", path.as_ref().display()))
-}
 
 fn python(arguments: &[&str]) -> Result<Output, Missing> {
     let interpreter = env::var("K2P_PYTHON").unwrap_or_else(|_| "python3".into());
@@ -56,10 +49,6 @@ fn tables() -> Result<&'static Value, Missing> {
 
 fn alerts() -> Result<&'static [Value], Missing> {
     Ok(tables()?["alerts"].as_array().expect("a list"))
-}
-
-fn text<'a>(value: &'a Value, key: &str) -> &'a str {
-    value[key].as_str().unwrap_or("")
 }
 
 fn files(dir: &str) -> Vec<PathBuf> {
@@ -137,95 +126,11 @@ fn alerts_tests_catch_changes_of_the_rules() {
 
 // --- contract -----------------------------------------------------------------------
 
-/// A metric's type and labels.
-type Catalogue = BTreeMap<String, (String, BTreeSet<String>)>;
-
-fn catalogue() -> Catalogue {
-    let output = process::run(&["metrics", "--format", "json"], b"");
-    let list: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    let one = |metric: &Value| {
-        let labels = metric["labels"].as_array().unwrap().iter().map(|l| l.as_str().unwrap().to_owned());
-        (text(metric, "name").to_owned(), (text(metric, "type").to_owned(), labels.collect()))
-    };
-    list.as_array().unwrap().iter().map(one).collect()
-}
-
-/// `alerts/other-metrics.txt`.
-fn other_metrics() -> Catalogue {
-    let mut found = Catalogue::new();
-    for line in read("alerts/other-metrics.txt").lines().filter(|l| !l.is_empty() && !l.starts_with('#')) {
-        let words: Vec<&str> = line.split("  # ").next().unwrap().split(' ').collect();
-        let [kind, name, type_, labels] = words[..] else { panic!("not KIND NAME TYPE LABELS: {line}") };
-        assert!(["pending", "template", "input", "outside"].contains(&kind), "{line}");
-        assert!(kind != "pending" || line.contains("  # "), "pending without a reason: {line}");
-        let labels = labels.split(',').map(str::to_owned).collect();
-        assert!(found.insert(name.to_owned(), (type_.to_owned(), labels)).is_none(), "twice: {name}");
-    }
-    found
-}
-
-const OPERATORS: [&str; 5] = ["and", "or", "unless", "offset", "bool"];
-
-/// Metrics of a PromQL expression with the labels that it selects by.
-fn selectors(expr: &str) -> Vec<(String, Vec<String>)> {
-    let bytes = expr.as_bytes();
-    let word_end = |from: usize, more: &[u8]| {
-        (from..bytes.len())
-            .find(|&i| !bytes[i].is_ascii_alphanumeric() && !more.contains(&bytes[i]))
-            .unwrap_or(bytes.len())
-    };
-    let (mut found, mut at) = (Vec::new(), 0);
-    while at < bytes.len() {
-        let byte = bytes[at];
-        if byte == b'"' || byte == b'[' || byte == b'{' {
-            let close = if byte == b'[' {
-                ']'
-            } else if byte == b'{' {
-                '}'
-            } else {
-                '"'
-            };
-            at += 1 + expr[at + 1..].find(close).expect("closed") + 1;
-            continue;
-        }
-        if byte.is_ascii_digit() {
-            at = word_end(at, b"._");
-            continue;
-        }
-        if !(byte.is_ascii_alphabetic() || byte == b'_') {
-            at += 1;
-            continue;
-        }
-        let end = word_end(at, b"_:");
-        let (word, rest) = (&expr[at..end], &expr[end..]);
-        at = end;
-        if ["by", "without", "on", "ignoring", "group_left", "group_right"].contains(&word) {
-            at += rest.find(')').map_or(0, |close| close + 1);
-        } else if rest.trim_start().starts_with('(') || OPERATORS.contains(&word) || aggregates(word, rest) {
-            // No metric. The labels of `sum by (…) (…)` are skipped with `by`.
-        } else {
-            let braces = rest.strip_prefix('{').and_then(|r| r.split_once('}')).map_or("", |(inner, _)| inner);
-            found.push((word.to_owned(), labels_of(braces)));
-        }
-    }
-    found
-}
-
-fn aggregates(word: &str, rest: &str) -> bool {
-    let known = ["sum", "max", "min", "count", "group", "avg", "topk"];
-    known.contains(&word) && [" by ", " without "].iter().any(|by| rest.starts_with(by))
-}
-
-/// `a="x",b=~"y,z"` → a, b.
-fn labels_of(braces: &str) -> Vec<String> {
-    let outside: String = braces.split('"').step_by(2).collect::<Vec<_>>().join(",");
-    let names = outside.split(',').map(|part| part.trim_matches(|c: char| !c.is_alphanumeric() && c != '_'));
-    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
-}
-
 #[test]
 fn the_reading_of_expressions_finds_metrics_and_labels() {
-    let read = |expr: &str| selectors(expr).into_iter().map(|(m, l)| format!("{m}{l:?}")).collect::<Vec<_>>().join(" ");
+    let read = |expr: &str| {
+        uses(expr).into_iter().map(|u| format!("{}{:?}", u.metric, u.labels)).collect::<Vec<_>>().join(" ")
+    };
     for (expr, expected) in [
         ("up", "up[]"),
         (r#"up{job="a",x=~"b,c"} == 0"#, r#"up["job", "x"]"#),
@@ -238,18 +143,6 @@ fn the_reading_of_expressions_finds_metrics_and_labels() {
     ] {
         assert_eq!(read(expr), expected, "{expr}");
     }
-}
-
-/// What a selector may name: the metric itself, or a histogram's parts.
-fn known<'a>(catalogue: &'a Catalogue, name: &str) -> Option<(&'a str, &'a (String, BTreeSet<String>))> {
-    if let Some((name, found)) = catalogue.get_key_value(name).filter(|(_, (type_, _))| type_ != "histogram") {
-        return Some((name.as_str(), found));
-    }
-    let base = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix))?;
-    catalogue
-        .get_key_value(base)
-        .filter(|(_, (type_, _))| type_ == "histogram")
-        .map(|(name, found)| (name.as_str(), found))
 }
 
 /// Everything that rules and runbooks ask: where, and the expression.
@@ -282,42 +175,28 @@ fn blocks<'a>(markdown: &'a str, language: &str) -> Vec<&'a str> {
 #[test]
 fn alerts_name_only_metrics_and_labels_that_exist() {
     let Some(tables) = require(tables()) else { return };
-    let (own, other) = (catalogue(), other_metrics());
-    let both: Vec<_> = other.keys().filter(|name| own.contains_key(*name)).collect();
-    assert!(both.is_empty(), "in the catalogue by now, take them out of other-metrics.txt: {both:?}");
-    let recorded: BTreeSet<&str> = tables["rules"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(|r| r["recording"] == true)
-        .map(|r| text(r, "name"))
-        .collect();
-    let all: Catalogue = own.into_iter().chain(other.clone()).collect();
+    let (ours, others) = (contract::ours(), contract::others());
+    let both: Vec<_> = others.iter().filter(|one| ours.contains_key(&one.name)).map(|one| &one.name).collect();
+    assert!(both.is_empty(), "made by us by now, take them out of other-metrics.txt: {both:?}");
+    let all = contract::everything(tables);
     let (mut used, mut wrong) = (BTreeSet::new(), Vec::new());
-    // By a regular expression on the name.
-    used.extend(["pipeline_alert_team"]);
+    // Read by an annotation's template.
+    used.insert("pipeline_alert_team".to_owned());
     for (place, expr) in questions(tables) {
-        let expr = expr.replace(
-            r#"{__name__=~"pipeline_runs_active|pipeline_log_events_total"}"#,
-            "pipeline_runs_active or pipeline_log_events_total",
-        );
-        for (name, labels) in selectors(&expr) {
+        for one in uses(&expr) {
             // A word of prose names a histogram as a whole.
-            let whole = all.get_key_value(&name).filter(|_| expr == name).map(|(n, f)| (n.as_str(), f));
-            let Some((name, (_, its))) = known(&all, &name).or(whole) else {
-                if !recorded.contains(name.as_str()) {
-                    wrong.push(format!("{place}: no metric {name}"));
-                }
+            let whole = all.get_key_value(&one.metric).filter(|_| expr == one.metric).map(|(n, m)| (n.as_str(), m, ""));
+            let Some((name, metric, suffix)) = contract::known(&all, &one.metric).or(whole) else {
+                wrong.push(format!("{place}: no metric {}", one.metric));
                 continue;
             };
-            used.insert(name);
-            let of_origin = name.starts_with("kafka2prom_origin_");
-            let strange = labels.iter().filter(|l| !of_origin && !its.contains(*l) && !ADDED.contains(&l.as_str()));
-            wrong.extend(strange.map(|label| format!("{place}: {name} has no label {label}")));
+            used.insert(name.to_owned());
+            wrong
+                .extend(contract::strange_labels(&one, metric, suffix).iter().map(|fault| format!("{place}: {fault}")));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    let idle: Vec<_> = other.keys().filter(|name| !used.contains(name.as_str())).collect();
+    let idle: Vec<_> = others.iter().filter(|one| !used.contains(&one.name)).map(|one| &one.name).collect();
     assert!(idle.is_empty(), "nothing needs these lines of other-metrics.txt: {idle:?}");
 }
 

@@ -6,23 +6,19 @@ use crate::support::parts::Generation;
 use crate::support::poll::{eventually, eventually_ok};
 use crate::support::prometheus::Prometheus;
 use crate::support::receiver::{Post, Receiver};
+use crate::support::repo::root;
 use crate::support::skip::require;
 use crate::support::target::Target;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(60);
 const PACE: Timings = Timings { group_interval: "2s", repeat_interval: "4h" };
 /// Breaks out of markdown, of a link and of a mention where it is not escaped.
 const NASTY: &str = r#"*</a>|<@U1> & "x" \ 100%"#;
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
 
 /// An alert as Prometheus sends it, since 10:00.
 fn alert(name: &str, severity: &str, team: &str, labels: &[(&str, &str)]) -> Value {

@@ -2,6 +2,7 @@
 //! stands in `tests/golden`; `K2P_UPDATE_GOLDEN=1` writes it anew, to be read in the
 //! diff.
 use crate::support::process;
+use crate::support::repo::root;
 use crate::support::supervise::new_dir;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -10,10 +11,6 @@ use std::{env, fs};
 
 /// Help is rendered at this width; only terminals know their own.
 const COLUMNS: &str = "100";
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
 
 /// Compares with a file of the repository, or writes it.
 #[track_caller]

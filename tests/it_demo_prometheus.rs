@@ -35,8 +35,8 @@ fn shows_the_story(flag: &[&str], environment: &[(&str, &Path)]) {
     let arguments = [&["demo", "--ports", "0", "0"], flag].concat();
     let demo = Demo::start_with(&arguments, &environment);
     let prometheus = address(&demo);
-    // Both bridges; eight partitions of dumps, two of events.
-    let expected = [("kafka2prom", 2), ("kafka2prom-partitions", 10), ("prometheus", 1)];
+    // Both bridges; eight partitions of dumps, two of events, two of pushes.
+    let expected = [("kafka2prom", 2), ("kafka2prom-partitions", 12), ("prometheus", 1)];
     let expected: BTreeMap<String, usize> = expected.map(|(job, n)| (job.to_owned(), n)).into();
     eventually_ok("every target is up", LONG, || {
         let up = targets_up(&prometheus)?;

@@ -9,6 +9,7 @@ use crate::support::parts::{self, Generation};
 use crate::support::poll::eventually_ok;
 use crate::support::process;
 use crate::support::prometheus::promtool;
+use crate::support::repo::{read, root};
 use crate::support::skip::{Missing, require};
 use crate::support::supervise::{Signal, Supervised, new_dir};
 use crate::support::target::Target;
@@ -22,14 +23,6 @@ use std::time::Duration;
 const LONG: Duration = Duration::from_secs(180);
 /// Bridges of the stack.
 const BRIDGES: [&str; 2] = ["bridge-a", "bridge-b"];
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn read(path: &str) -> String {
-    fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
-}
 
 #[test]
 fn compose_accepts_the_stack_and_nothing_else() {
@@ -228,7 +221,7 @@ fn the_stack_comes_up_with_its_own_commands_and_files() {
     let mut running = BTreeMap::new();
     running.insert("kafka", start_kafka(&stack));
     let topics = create_topics(&stack, &running["kafka"]);
-    for name in ["k2p.metrics", "k2p.events", "k2p.state", "k2p.deadletter"] {
+    for name in ["k2p.metrics", "k2p.events", "k2p.push", "k2p.state", "k2p.deadletter"] {
         assert!(topics.contains(name), "{topics}");
     }
     for service in ["bridge-a", "bridge-b", "agent-acme", "agent-globex", "alertmanager"] {
@@ -265,8 +258,8 @@ fn create_topics(stack: &Stack, kafka: &Supervised) -> String {
 
 fn shows_everything(stack: &Stack) {
     let prometheus = stack.address("prometheus", "9090");
-    // Eight partitions of dumps, eight of events.
-    let expected = [("alertmanager", 1), ("kafka2prom", 2), ("kafka2prom-partitions", 16), ("prometheus", 1)];
+    // Eight partitions each of dumps, events and pushes.
+    let expected = [("alertmanager", 1), ("kafka2prom", 2), ("kafka2prom-partitions", 24), ("prometheus", 1)];
     let expected: BTreeMap<String, usize> = expected.map(|(job, n)| (job.to_owned(), n)).into();
     eventually_ok("every target is up", LONG, || {
         let up = targets_up(&prometheus)?;
@@ -284,6 +277,14 @@ fn shows_everything(stack: &Stack) {
             if first["job"] == "kafka2prom-agent" { Ok(()) } else { Err(found.to_string()) }
         });
     }
+    let bridge = stack.address("bridge-a", "9527");
+    let pushed = http::request("PUT", &format!("http://{bridge}/metrics/job/backup"), &[], b"backup_rows 7\n").unwrap();
+    assert_eq!(pushed.status, 200, "{}", pushed.text());
+    eventually_ok("Prometheus has what a job pushed", LONG, || {
+        let found = api(&prometheus, "/api/v1/query?query=backup_rows")?;
+        let value = &found["data"]["result"][0]["value"][1];
+        if value == "7" { Ok(()) } else { Err(found.to_string()) }
+    });
     eventually_ok("Watchdog is in Alertmanager", LONG, || {
         let alerts = api(&stack.address("alertmanager", "9093"), "/api/v2/alerts")?;
         let names: Vec<String> =

@@ -1,5 +1,6 @@
 //! `deploy/`: the annotated configurations, the stack's small ones and the image's recipe.
 use crate::support::process;
+use crate::support::repo::{read, root};
 use crate::support::skip::{Missing, require};
 use crate::support::supervise::new_dir;
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,18 +8,12 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn read(path: &str) -> String {
-    fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
-}
-
 /// The small files of the stack are files of this program.
 #[test]
 fn the_stacks_files_pass_the_check() {
-    for (file, said) in [("bridge.yaml", "consumes k2p.metrics, k2p.events"), ("agent.yaml", "an agent; targets: 1")] {
+    for (file, said) in
+        [("bridge.yaml", "consumes k2p.metrics, k2p.events, k2p.push"), ("agent.yaml", "an agent; targets: 1")]
+    {
         let mut command = process::command(&["check", "config", file]);
         let output = command.current_dir(root().join("deploy/stack")).env("CLUSTER", "acme").output().unwrap();
         let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();

@@ -1,8 +1,9 @@
 //! The dashboards: they are what their tables say, keep Grafana's model and our conventions,
 //! name only what exists, and are where the alerts lead to.
-use crate::grafana::contract::{self, Metrics};
-use crate::grafana::promql::uses;
-use crate::grafana::{Board, empty_panels, lint, list, read, root, text};
+use crate::contract::promql::uses;
+use crate::contract::{self, Metrics};
+use crate::grafana::{Board, empty_panels, lint};
+use crate::support::repo::{list, read, root, text};
 use crate::support::skip::{Missing, require};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,40 +1,24 @@
 //! Every query of every dashboard, asked of a real Prometheus of both generations that scrapes
 //! real bridges: it has data on a good day, and shows the trouble when there is some.
 use crate::grafana::story::{FAILED, PAST, SUCCEEDED, Story, now};
-use crate::grafana::{Board, empty_panels, list, text};
+use crate::grafana::{Board, empty_panels, sent};
 use crate::support::kafka::Kafka;
 use crate::support::parts::Generation;
 use crate::support::poll::{eventually, eventually_ok};
 use crate::support::prometheus::{Found, Prometheus};
+use crate::support::repo::{list, text};
 use crate::support::skip::require;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(180);
 /// Queries that only what cannot be had here would answer, and why.
-const NEVER: [(&str, &str); 4] = [
+const NEVER: [(&str, &str); 2] = [
     ("k2p-bridge/Kafka client/A", "librdkafka reports errors when a broker goes: the shared one stays"),
     ("k2p-origins/Dumps lost/B", "an agent's records are refused when a broker goes, likewise"),
-    ("k2p-logs/Records of pushes/A", "the story's bridges have no topic of pushes"),
-    ("k2p-logs/Waiting for the object store/A", "the story's logs are kept in a directory"),
 ];
 /// What Grafana would make of a scrape every 4 s.
 const RATE_INTERVAL: &str = "16s";
-
-/// A query as Grafana sends it, with All chosen everywhere; `orders` where All is not offered.
-fn sent(expr: &str) -> String {
-    let expr = expr.replace("$__rate_interval", RATE_INTERVAL).replace("=\"$pipeline_id\"", "=\"orders\"");
-    let mut out = String::new();
-    let mut parts = expr.split('$');
-    out.push_str(parts.next().unwrap());
-    for part in parts {
-        let end = part.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(part.len());
-        assert!(end > 0, "{expr}");
-        out.push_str(".+");
-        out.push_str(&part[end..]);
-    }
-    out
-}
 
 /// Labels that the answer must have: those of the legend, or the columns of a table.
 fn wanted_labels(panel: &serde_json::Value, target: &serde_json::Value) -> Vec<String> {
@@ -72,7 +56,7 @@ fn questions() -> Vec<Question> {
             for target in list(panel, "targets") {
                 found.push(Question {
                     place: format!("{}/{title}/{}", board.file, text(target, "refId")),
-                    expr: sent(text(target, "expr")),
+                    expr: sent(text(target, "expr"), RATE_INTERVAL, "orders"),
                     labels: wanted_labels(panel, target),
                     each: !text(target, "expr").contains("ALERTS{"),
                     range: target["range"] == true,
@@ -82,11 +66,15 @@ fn questions() -> Vec<Question> {
                 });
             }
         }
+        for (place, expr) in board.questions().into_iter().filter(|(place, _)| place.ends_with("/annotation")) {
+            let labels = vec!["alertname".to_owned()];
+            found.push(Question { place, expr, labels, each: true, may_be_empty: true, range: true });
+        }
         for (place, expr) in board.questions().into_iter().filter(|(place, _)| place.contains("/$")) {
             let label = expr.split(['(', ')']).nth(1).unwrap().to_owned();
             found.push(Question {
                 place,
-                expr: sent(&expr),
+                expr: sent(&expr, RATE_INTERVAL, "orders"),
                 labels: vec![label],
                 each: true,
                 may_be_empty: false,

@@ -6,12 +6,12 @@ use crate::support::parts::Generation;
 use crate::support::poll::eventually_ok;
 use crate::support::process::{self, Service};
 use crate::support::prometheus::{self, Prometheus};
+use crate::support::repo::root;
 use crate::support::skip::require;
 use crate::support::supervise::free_port;
 use crate::support::target::{Target, shows};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -20,10 +20,6 @@ const LONG: Duration = Duration::from_secs(90);
 /// The blocks that the tests below run.
 const KNOWN: [&str; 10] =
     ["agent", "check-config", "decode", "demo", "exists", "explain", "scrape-config", "sd-config", "serve", "topics"];
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
 
 /// The fenced blocks of a text by their markers, `<!-- test: NAME -->` in the line
 /// above. What has none is an error.

@@ -9,11 +9,13 @@
 )]
 
 mod checker;
+mod contract;
 mod events;
 mod faults;
 mod figures;
 mod figures_ownership;
 mod figures_push;
+mod figures_rules;
 mod grafana;
 mod house;
 mod it_acls;
@@ -61,5 +63,6 @@ mod it_topics;
 mod it_web_abuse;
 mod it_web_tls;
 mod push;
+mod scale;
 mod support;
 mod support_tests;

@@ -22,8 +22,9 @@ FILES = {
     "thresholds": [("kafka2prom-thresholds", None, THRESHOLD_RULES), ("kafka2prom-links", None, LINK_RULES)],
     "pipelines-recording": recorded("kafka2prom-pipelines-recording", "kafka2prom-pipelines-recording-slow",
                                     "kafka2prom-pipeline-thresholds"),
-    "pipelines": [("kafka2prom-pipelines", None, pipelines.ALERTS)],
-    "run-budget": recorded("kafka2prom-run-budget") + [("kafka2prom-run-budget-alerts", None, pipelines.BUDGET)],
+    # What they compare is recorded each minute: no need to ask more often.
+    "pipelines": [("kafka2prom-pipelines", "1m", pipelines.ALERTS)],
+    "run-budget": recorded("kafka2prom-run-budget") + [("kafka2prom-run-budget-alerts", "1m", pipelines.BUDGET)],
     "backlog": recorded("kafka2prom-partitions") + [("kafka2prom-backlog", None, backlog.ALERTS)],
     "bridge": recorded("kafka2prom-freshness") + [("kafka2prom-bridge", None, bridge.ALERTS)],
     "origins": [("kafka2prom-origins", None, origins.ALERTS)],

@@ -12,6 +12,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 
 use super::pipelines::{EVENTS, STATE};
+use super::pushes::PUSHES;
 use crate::commands::Failure;
 
 /// How long a bridge may take until it listens.
@@ -60,7 +61,8 @@ impl Bridges {
         let timers = if mock { MOCK_TIMERS } else { "" };
         // By flag the topic would have the default staleness of 90 s.
         let config = format!(
-            "{timers}topics: [{{name: {topic}, staleness: {STALENESS}}}, {{name: {EVENTS}, kind: events}}]\n\
+            "{timers}topics: [{{name: {topic}, staleness: {STALENESS}}}, {{name: {EVENTS}, kind: events}}, \
+             {{name: {PUSHES}, kind: push}}]\n\
              state: {{topic: {STATE}, snapshot_interval: 10s}}\n"
         );
         std::fs::write(directory.path().join("bridge.yaml"), config).map_err(Failure::failed)?;

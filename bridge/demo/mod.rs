@@ -8,6 +8,7 @@ mod node;
 mod page;
 mod pipelines;
 mod prometheus;
+mod pushes;
 mod run;
 mod service;
 mod spark;

@@ -15,6 +15,7 @@ use super::bridges::{Bridge, Bridges};
 use super::fleet::Fleet;
 use super::pipelines::{self, EVENTS, STATE};
 use super::prometheus::{self as shown_by, Prometheus, free_port};
+use super::pushes::{self, PUSHES};
 use super::words::{ready, starting, watching};
 use crate::cli::{DemoArgs, LogArgs};
 use crate::commands::{Done, Failure, process};
@@ -23,8 +24,9 @@ use crate::commands::{Done, Failure, process};
 const TOPIC: &str = "k2p.metrics";
 /// Enough that both bridges have some, few enough to read.
 const PARTITIONS: i32 = 8;
-/// Those of the events.
+/// Those of the events, and those of the pushes.
 const EVENT_PARTITIONS: i32 = 2;
+const PUSH_PARTITIONS: i32 = 2;
 
 pub(crate) fn run(args: &DemoArgs) -> Done {
     let runtime = process::tokio_runtime()?;
@@ -50,7 +52,7 @@ async fn demo(args: &DemoArgs, process: &process::Process) -> Done {
     let mock = match &args.brokers {
         Some(_) => None,
         None => Some(
-            MockKafka::start(&[(TOPIC, PARTITIONS), (EVENTS, EVENT_PARTITIONS), (STATE, 1)])
+            MockKafka::start(&[(TOPIC, PARTITIONS), (EVENTS, EVENT_PARTITIONS), (PUSHES, PUSH_PARTITIONS), (STATE, 1)])
                 .map_err(Failure::failed)?,
         ),
     };
@@ -75,7 +77,8 @@ async fn demo(args: &DemoArgs, process: &process::Process) -> Done {
     say(&ready(&addresses, "type k and Enter here (s and Enter starts it again), or kill -9 its process."));
     let urls: Vec<String> = addresses.iter().map(|(_, url)| url.clone()).collect();
     let prometheus = start_prometheus(program.as_deref(), &urls).await?;
-    agents_running.spawn(pipelines::run(urls, args.seed, process.shutdown.clone()));
+    agents_running.spawn(pipelines::run(urls.clone(), args.seed, process.shutdown.clone()));
+    agents_running.spawn(pushes::run(urls, process.shutdown.clone()));
     obey(&mut bridges, &process.shutdown).await?;
     process.shutdown.trigger();
     let ends = async {
@@ -145,6 +148,7 @@ async fn create_topic(brokers: &str) -> Done {
     let wanted = [
         (TOPIC, Purpose::Metrics, PARTITIONS),
         (EVENTS, Purpose::Events, EVENT_PARTITIONS),
+        (PUSHES, Purpose::Push, PUSH_PARTITIONS),
         (STATE, Purpose::State, 1),
     ];
     let specs =

@@ -21,7 +21,7 @@ fn job(target: &DemoTarget) -> &'static str {
     found.map_or("", |(_, value)| *value)
 }
 
-/// The addresses, and four things to try. `bridges` are names and base URLs
+/// The addresses, and five things to try. `bridges` are names and base URLs
 /// (`http://127.0.0.1:1234/`), `kill` says how the first one is killed.
 pub(crate) fn ready(bridges: &[(String, String)], kill: &str) -> String {
     let mut out = String::new();
@@ -33,7 +33,7 @@ pub(crate) fn ready(bridges: &[(String, String)], kill: &str) -> String {
     let _ = write!(
         out,
         "
-Four things to try:
+Five things to try:
   1. Scrape, as Prometheus would: each bridge shows the partitions that it owns.
        curl -s {} | grep jobs_processed_total
      Twice: the values move. hooli-batch restarts every 75 s and counts from 0 again.
@@ -42,6 +42,8 @@ Four things to try:
   3. Look at the page: {last}
      umbrella-edge goes silent after 40 s, vanishes 15 s later, and comes back with its tunnel.
   4. Four pipelines run: one fails, one misses its SLA 20 s after each start: {last}runs
+  5. Short jobs push: {last}groups. Push something of yours, to any bridge:
+       echo my_metric 1 | curl --data-binary @- {last}metrics/job/mine
 
 Ctrl-C ends it; nothing is left behind.
 ",

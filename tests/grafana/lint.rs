@@ -1,8 +1,9 @@
 //! The linter: Grafana's model and our conventions.
-use super::promql;
 use super::schema::check;
 use super::shapes::{DASHBOARD, MORE_PROPERTIES, PANEL, PANELS, PROPERTIES, ROW, UNITS};
-use super::{Board, label_values, layout, list, text};
+use super::{Board, label_values, layout};
+use crate::contract::promql;
+use crate::support::repo::{list, text};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 

@@ -1,33 +1,14 @@
-//! What the tests of the dashboards share: the boards, a linter, a reader of PromQL.
-pub(crate) mod contract;
+//! What the tests of the dashboards share: the boards, a linter.
 pub(crate) mod layout;
 pub(crate) mod lint;
-pub(crate) mod promql;
 pub(crate) mod schema;
 pub(crate) mod shapes;
 pub(crate) mod story;
 
+use crate::support::repo::{list, read, root, text};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
-
-pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-pub(crate) fn read(path: impl AsRef<Path>) -> String {
-    fs::read_to_string(root().join(&path)).unwrap_or_else(|e| panic!("{}: {e}", path.as_ref().display()))
-}
-
-/// The text of a key, or nothing.
-pub(crate) fn text<'a>(value: &'a Value, key: &str) -> &'a str {
-    value[key].as_str().unwrap_or("")
-}
-
-/// The list of a key, or nothing.
-pub(crate) fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
-    value[key].as_array().map_or(&[], Vec::as_slice)
-}
 
 /// A shipped dashboard.
 #[derive(Debug, Clone)]
@@ -76,6 +57,22 @@ impl Board {
         }
         found
     }
+}
+
+/// A query as Grafana sends it, with All chosen everywhere; `pipeline` where All is not offered.
+pub(crate) fn sent(expr: &str, rate_interval: &str, pipeline: &str) -> String {
+    let expr = expr.replace("$__rate_interval", rate_interval);
+    let expr = expr.replace("=\"$pipeline_id\"", &format!("=\"{pipeline}\""));
+    let mut out = String::new();
+    let mut parts = expr.split('$');
+    out.push_str(parts.next().unwrap());
+    for part in parts {
+        let end = part.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(part.len());
+        assert!(end > 0, "{expr}");
+        out.push_str(".+");
+        out.push_str(&part[end..]);
+    }
+    out
 }
 
 /// `label_values(METRIC, LABEL)`.

@@ -1,6 +1,5 @@
 //! The story that the dashboards tell in their test: two bridges, dumps of two clusters, an
 //! agent, pipelines, an Alertmanager, all of it real; then trouble of every kind.
-use super::root;
 use crate::support::alertmanager::{Alertmanager, Timings};
 use crate::support::bridge;
 use crate::support::http;
@@ -10,6 +9,7 @@ use crate::support::parts::{self, Generation};
 use crate::support::process::Service;
 use crate::support::prometheus::Prometheus;
 use crate::support::receiver::Receiver;
+use crate::support::repo::root;
 use crate::support::skip::Missing;
 use crate::support::supervise::{Signal, new_dir};
 use crate::support::target::Target;
@@ -72,18 +72,18 @@ impl Story {
         let pace = Timings { group_interval: "2s", repeat_interval: "4h" };
         let alertmanager = Alertmanager::start(Generation::Sid, &receiver, pace)?;
         let (metrics, events, fragile) = (unique("metrics"), unique("events"), unique("fragile"));
-        let (state, letters) = (unique("state"), unique("letters"));
+        let (state, letters, pushes) = (unique("state"), unique("letters"), unique("pushes"));
         kafka.create_topic(&metrics, 4, &[]);
-        for topic in [&events, &fragile] {
+        for topic in [&events, &fragile, &pushes] {
             kafka.create_topic(topic, 1, &[("message.timestamp.type", "LogAppendTime")]);
         }
         kafka.create_topic(&state, 2, &[("cleanup.policy", "compact")]);
         kafka.create_topic(&letters, 1, &[]);
         let rest = format!(
             "topics: [{{name: {metrics}, staleness: 6s}}, {{name: {events}, kind: events}}, \
-             {{name: {fragile}, kind: events}}]\n\
+             {{name: {fragile}, kind: events}}, {{name: {pushes}, kind: push}}]\n\
              state: {{topic: {state}, deadletter: {letters}, snapshot_records: 100, snapshot_interval: 1h}}\n\
-             templates: {{dir: '{}'}}\nruns: {{lost_after: 20s}}\nlogs: {{url: 'file://{}', shared: true}}\n",
+             templates: {{dir: '{}'}}\nruns: {{lost_after: 20s}}\nlogs: {{url: 'objects://{}'}}\n",
             root().join("templates").display(),
             new_dir("logstore").display(),
         );
@@ -157,12 +157,15 @@ impl Story {
         }
     }
 
-    /// Posts lines, good and bad; reads a job's log; is no HTTP client.
+    /// Posts lines, good and bad; pushes a group; reads a job's log; is no HTTP client.
     pub(crate) fn talk_to(&self, bridge: &Service) {
         let line = format!("{{\"timestamp\":{},\"pipeline_id\":\"posted\",\"level\":\"INFO\"}}\n", now());
         let headers = [("content-type", "application/x-ndjson")];
         let body = format!("{line}nonsense\n");
         let answer = http::request("POST", &bridge.url("/api/v1/events"), &headers, body.as_bytes()).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let body = b"backup_rows 1\n";
+        let answer = http::request("PUT", &bridge.url("/metrics/job/backup"), &[], body).unwrap();
         assert_eq!(answer.status, 200, "{}", answer.text());
         let _ = bridge.get("/api/v1/jobs/orders/logs").unwrap();
         let mut nonsense = TcpStream::connect(bridge.listen()).unwrap();

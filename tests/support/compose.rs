@@ -2,6 +2,7 @@
 //! loopback. A service's mounts are copied into a directory of its own; in their texts, and in
 //! its command and environment, paths below a mount and addresses of services are replaced.
 use super::parts;
+use super::repo::root;
 use super::skip::Missing;
 use super::supervise::{free_port, new_dir};
 use serde_json::Value;
@@ -9,10 +10,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
 
 /// The file as Compose itself reads it: anchors, short forms and paths resolved.
 ///

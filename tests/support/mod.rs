@@ -24,6 +24,7 @@ pub mod process;
 pub mod prometheus;
 pub mod pushgateway;
 pub mod receiver;
+pub mod repo;
 pub mod skip;
 pub mod supervise;
 pub mod target;

@@ -72,6 +72,7 @@ impl Prometheus {
         command.arg(format!("--storage.tsdb.path={}", dir.join("data").display()));
         command.arg("--storage.tsdb.retention.time=60d");
         command.arg(format!("--web.listen-address={listen}")).arg("--web.enable-lifecycle");
+        command.arg("--web.enable-remote-write-receiver");
         let process = Supervised::start("prometheus", &command, Some(&dir));
         let prometheus = Prometheus { listen, dir, process };
         let ready = poll::within(START, || {

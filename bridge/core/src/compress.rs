@@ -128,24 +128,24 @@ pub fn decompress(encoding: Encoding, body: &[u8], limit: usize) -> Result<Cow<'
     }
 }
 
-/// How many bytes the body has behind its encoding, at most `limit`, without keeping any of
-/// them: for bodies from strangers, so that a bomb costs its time and no memory.
+/// [`decompress`] for bodies from strangers: what does not say its size is measured first, so that
+/// a bomb costs its time and no memory.
 ///
 /// # Errors
 /// As [`decompress`].
-pub fn measure(encoding: Encoding, body: &[u8], limit: usize) -> Result<usize, DecompressError> {
-    let count = |decoder: &mut dyn Read| {
-        let bound = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+pub fn decompress_measured(encoding: Encoding, body: &[u8], limit: usize) -> Result<Cow<'_, [u8]>, DecompressError> {
+    let bound = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    let measure = |decoder: &mut dyn Read| {
         let counted = io::copy(&mut decoder.take(bound), &mut io::sink()).map_err(|e| fault(encoding, &e))?;
-        usize::try_from(counted).ok().filter(|n| *n <= limit).ok_or(DecompressError::TooLarge { limit })
+        if counted < bound { Ok(()) } else { Err(DecompressError::TooLarge { limit }) }
     };
     match encoding {
-        Encoding::Gzip => count(&mut flate2::bufread::MultiGzDecoder::new(body)),
-        Encoding::Zstd => count(&mut zstd_decoder(body, limit).map_err(|e| fault(encoding, &e))?),
-        Encoding::Snappy if body.starts_with(SNAPPY_FRAMED) => count(&mut snap::read::FrameDecoder::new(body)),
-        // They say it before they are decompressed.
-        Encoding::Identity | Encoding::Snappy => Ok(decompress(encoding, body, limit)?.len()),
+        Encoding::Gzip => measure(&mut flate2::bufread::MultiGzDecoder::new(body))?,
+        Encoding::Zstd => measure(&mut zstd_decoder(body, limit).map_err(|e| fault(encoding, &e))?)?,
+        Encoding::Snappy if body.starts_with(SNAPPY_FRAMED) => measure(&mut snap::read::FrameDecoder::new(body))?,
+        Encoding::Identity | Encoding::Snappy => {}
     }
+    decompress(encoding, body, limit)
 }
 
 fn zstd_decoder(body: &[u8], limit: usize) -> io::Result<impl Read> {

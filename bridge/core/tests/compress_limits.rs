@@ -4,7 +4,7 @@
 
 use std::io::Write;
 
-use k2p_core::compress::{DecompressError, Encoding, compress, decompress, measure};
+use k2p_core::compress::{DecompressError, Encoding, compress, decompress, decompress_measured};
 use k2p_core::reason::{RecordReason, Refusal};
 use proptest::prelude::*;
 
@@ -50,8 +50,12 @@ fn the_limit_is_exact() {
     all.push((Encoding::Snappy, framed(DUMP)));
     for (encoding, packed) in all {
         assert!(decompress(encoding, &packed, DUMP.len()).is_ok());
-        assert_eq!(measure(encoding, &packed, DUMP.len()), Ok(DUMP.len()));
-        assert_eq!(reason(measure(encoding, &packed, DUMP.len() - 1)), RecordReason::TooLarge, "{encoding:?}");
+        assert_eq!(decompress_measured(encoding, &packed, DUMP.len()).as_deref(), Ok(DUMP));
+        assert_eq!(
+            reason(decompress_measured(encoding, &packed, DUMP.len() - 1)),
+            RecordReason::TooLarge,
+            "{encoding:?}"
+        );
         let over = decompress(encoding, &packed, DUMP.len() - 1);
         assert_eq!(reason(over), RecordReason::TooLarge, "{encoding:?}");
         assert_eq!(reason(decompress(encoding, &packed, 0)), RecordReason::TooLarge);

@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 
 use k2p_core::codec::{Format, ParseOptions, parse_strict};
-use k2p_core::compress::{DecompressError, Encoding, decompress, measure};
+use k2p_core::compress::{DecompressError, Encoding, decompress_measured};
 use k2p_core::model::{Family, MetricType, Parsed, Rejection, SampleReason};
 use k2p_core::reason::{RecordReason, Refusal};
 
@@ -100,8 +100,7 @@ impl From<BodyError> for Refusal {
 /// # Errors
 /// [`BodyError`]: nothing of it is taken.
 pub fn read(key: &GroupingKey, body: &Body<'_>) -> Result<Vec<PushedFamily>, BodyError> {
-    let fits = measure(body.encoding, body.bytes, MAX_PLAIN);
-    let plain = fits.and_then(|_| decompress(body.encoding, body.bytes, MAX_PLAIN)).map_err(|error| match error {
+    let plain = decompress_measured(body.encoding, body.bytes, MAX_PLAIN).map_err(|error| match error {
         DecompressError::TooLarge { .. } => BodyError::TooLarge,
         other => BodyError::Encoding(other),
     })?;

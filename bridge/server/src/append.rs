@@ -11,6 +11,8 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::statistics::Statistics;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 /// How long the end waits for records under way.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -108,6 +110,17 @@ impl Appender {
         self.0.send(record).map_err(|(error, _)| error)
     }
 
+    /// The same for one who waits elsewhere: what comes of the record.
+    ///
+    /// # Errors
+    /// As [`Appender::send`].
+    pub(crate) fn hand_over(&self, append: &Append<'_>) -> Result<UnderWay, KafkaError> {
+        let (told, under_way) = oneshot::channel();
+        // The one who waits may have gone.
+        self.send(append, Box::new(move |result| drop(told.send(result))))?;
+        Ok(UnderWay(under_way))
+    }
+
     /// Appends a record and waits until it is acknowledged, for at most `patience`.
     ///
     /// # Errors
@@ -121,6 +134,30 @@ impl Appender {
             Ok(result) => result.map_err(|e| e.to_string()),
             Err(_) => Err(format!("{} was not acknowledged in time", append.topic)),
         }
+    }
+}
+
+/// A record that was handed over.
+pub(crate) struct UnderWay(oneshot::Receiver<Result<Place, KafkaError>>);
+
+impl UnderWay {
+    /// Waits until the record is acknowledged, or known not to be.
+    ///
+    /// # Errors
+    /// Why it was not, as far as is known.
+    pub(crate) async fn acknowledged(self) -> Result<Place, String> {
+        match self.0.await {
+            Ok(result) => result.map_err(|error| error.to_string()),
+            Err(_) => Err("the producer is gone".to_owned()),
+        }
+    }
+
+    /// The same, for at most `patience`.
+    ///
+    /// # Errors
+    /// The same; the record may be written later.
+    pub(crate) async fn acknowledged_within(self, patience: Duration) -> Result<Place, String> {
+        timeout(patience, self.acknowledged()).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
     }
 }
 

@@ -8,12 +8,11 @@ use k2p_core::envelope;
 use k2p_runtime::http::{BoxBody, Peer, Query, User, json};
 use schemars::JsonSchema;
 use serde::Serialize;
-use tokio::sync::oneshot;
 
 use super::explain::canonical;
 use super::list::OriginInfo;
 use super::{Exposer, origin, respond};
-use crate::append::{Append, Appender, Done, Place};
+use crate::append::{Append, Appender, Place};
 use crate::live::Policy;
 
 /// How long Kafka has to acknowledge.
@@ -125,9 +124,6 @@ pub(super) async fn forget(exposer: &Exposer, parts: &Parts, key: &str) -> Respo
 
 impl Eraser {
     async fn erase(&self, origin: &OriginInfo, now: i64) -> Result<Place, String> {
-        let (done, told) = oneshot::channel();
-        // Whoever asked may be gone.
-        let done: Done = Box::new(move |result| drop(done.send(result)));
         let time = now.to_string();
         let append = Append {
             topic: &origin.topic,
@@ -136,10 +132,7 @@ impl Eraser {
             value: None,
             headers: &[(envelope::TIME, time.as_bytes())],
         };
-        self.0.send(&append, done).map_err(|error| error.to_string())?;
-        match tokio::time::timeout(PATIENCE, told).await {
-            Ok(Ok(result)) => result.map_err(|error| error.to_string()),
-            _ => Err("it does not answer in time".to_owned()),
-        }
+        let under_way = self.0.hand_over(&append).map_err(|error| error.to_string())?;
+        under_way.acknowledged_within(PATIENCE).await
     }
 }

@@ -13,15 +13,14 @@ use bytes::Bytes;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
-use k2p_core::compress::{DecompressError, Encoding, decompress, measure};
+use k2p_core::compress::{DecompressError, Encoding, decompress_measured};
 use k2p_core::envelope;
 use k2p_pipelines::event::{EventLimits, ParsedEvents, parse_record};
 use k2p_runtime::http::{BoxBody, BoxError, Query, json, problem, read_body, text};
 use serde::Serialize;
-use tokio::sync::oneshot;
 
 use super::{Exposer, respond};
-use crate::append::{Append, Appender, Done, Place};
+use crate::append::{Append, Appender};
 
 /// What a request may weigh as it comes, and decompressed.
 const MAX_BODY: usize = 16 << 20;
@@ -178,7 +177,7 @@ fn plain(headers: &HeaderMap, body: &Bytes) -> Result<Bytes, Box<Response<BoxBod
     let Some(encoding) = Encoding::from_header(header(CONTENT_ENCODING).unwrap_or_default()) else {
         return Err(unsupported("Send it plain, or compressed with gzip, zstd or snappy."));
     };
-    match measure(encoding, body, MAX_PLAIN).and_then(|_| decompress(encoding, body, MAX_PLAIN)) {
+    match decompress_measured(encoding, body, MAX_PLAIN) {
         Ok(Cow::Borrowed(_)) => Ok(body.clone()),
         Ok(Cow::Owned(plain)) => Ok(plain.into()),
         Err(DecompressError::TooLarge { limit }) => {
@@ -281,15 +280,11 @@ async fn append(sink: &EventSink, topic: &str, kind: Option<&str>, records: &[Re
             value: Some(&record.value),
             headers: &headers,
         };
-        let (tx, rx) = oneshot::channel::<Result<Place, String>>();
-        // The client may have gone.
-        let done: Done = Box::new(move |result| drop(tx.send(result.map_err(|error| error.to_string()))));
-        sink.appender.send(&append, done).map_err(|error| error.to_string())?;
-        under_way.push(rx);
+        under_way.push(sink.appender.hand_over(&append).map_err(|error| error.to_string())?);
     }
     let all = async {
-        for answer in under_way {
-            answer.await.map_err(|_| "the producer is gone".to_owned())??;
+        for record in under_way {
+            record.acknowledged().await?;
         }
         Ok(())
     };

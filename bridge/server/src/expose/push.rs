@@ -22,13 +22,13 @@ use k2p_push::body::{Body, BodyError, read};
 use k2p_push::record::{self, Headers, Op};
 use k2p_push::ttl::{self, TtlRules};
 use k2p_runtime::http::{BoxBody, BoxError, Query, empty, read_body, text};
-use tokio::sync::{SemaphorePermit, oneshot};
+use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
 use super::events::{record_id, request_id};
 use super::shown::shown;
 use super::{Exposer, admin, respond};
-use crate::append::{Append, Appender, Done, Place};
+use crate::append::{Append, Appender, Place};
 
 /// Pushes whose body is held at the same time; the others wait for their turn.
 pub(super) const AT_ONCE: usize = 32;
@@ -221,23 +221,15 @@ async fn produce(
 ) -> Result<Place, Refused> {
     let headers: Vec<(&str, &[u8])> = headers.iter().map(|(n, v)| (*n, v.as_slice())).collect();
     let append = Append { topic, partition, key, value: Some(value), headers: &headers };
-    let (tx, rx) = oneshot::channel::<Result<Place, String>>();
-    // The client may have gone.
-    let done: Done = Box::new(move |result| drop(tx.send(result.map_err(|error| error.to_string()))));
-    let unknown = |why: &str| {
+    let unknown = |why: String| {
         let why = format!("Kafka has not acknowledged it ({why}): it may count or not; send it again");
         refused("unacknowledged", StatusCode::SERVICE_UNAVAILABLE, why)
     };
-    sink.appender.send(&append, done).map_err(|error| {
+    let under_way = sink.appender.hand_over(&append).map_err(|error| {
         let why = format!("it was not written: {error}; send it again");
         refused("busy", StatusCode::SERVICE_UNAVAILABLE, why)
     })?;
-    match timeout(PATIENCE, rx).await {
-        Ok(Ok(Ok(place))) => Ok(place),
-        Ok(Ok(Err(why))) => Err(unknown(&why)),
-        Ok(Err(_)) => Err(unknown("the producer is gone")),
-        Err(_) => Err(unknown("no answer in time")),
-    }
+    under_way.acknowledged_within(PATIENCE).await.map_err(unknown)
 }
 
 /// Removes a group, as its page does: answered when it is shown no more, or after two seconds.

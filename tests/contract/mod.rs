@@ -1,12 +1,15 @@
 //! What metrics there are, and whether an expression asks for them as their type wants.
-use super::promql::{Use, uses};
-use super::{read, root, text};
+pub(crate) mod promql;
+
 use crate::support::process;
+use crate::support::repo::{read, root, text};
 use crate::support::skip::Missing;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::process::Command;
+
+use promql::{Use, uses};
 
 /// What a scrape adds, and `le` of a histogram's buckets.
 const ADDED: [&str; 2] = ["job", "instance"];
@@ -67,19 +70,41 @@ fn templates() -> Metrics {
     found
 }
 
-/// The lines of alerts/other-metrics.txt that are not made by us.
-fn outside() -> Metrics {
-    let mut found = Metrics::new();
-    for line in
-        read("alerts/other-metrics.txt").lines().filter(|l| l.starts_with("outside ") || l.starts_with("input "))
-    {
-        let words: Vec<&str> = line.split("  # ").next().unwrap().split(' ').collect();
-        found.insert(words[1].to_owned(), metric(words[2], words[3].split(',').map(str::to_owned)));
+/// A line of `alerts/other-metrics.txt`: KIND NAME TYPE LABELS  # why.
+pub(crate) struct Other {
+    pub(crate) name: String,
+    metric: Metric,
+    /// The program is to have it one day: nothing shows it yet.
+    pending: bool,
+}
+
+/// `alerts/other-metrics.txt`: what is not made by us.
+pub(crate) fn others() -> Vec<Other> {
+    let text = read("alerts/other-metrics.txt");
+    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let all: Vec<Other> = lines.map(other).collect();
+    let names: BTreeSet<&str> = all.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(names.len(), all.len(), "other-metrics.txt names one twice");
+    all
+}
+
+fn other(line: &str) -> Other {
+    let words: Vec<&str> = line.split("  # ").next().unwrap().split(' ').collect();
+    let [kind, name, type_, labels] = words[..] else { panic!("not KIND NAME TYPE LABELS: {line}") };
+    assert!(["pending", "input", "outside"].contains(&kind), "{line}");
+    assert!(kind != "pending" || line.contains("  # "), "pending without a reason: {line}");
+    let mut metric = metric(type_, labels.split(',').map(str::to_owned));
+    if name == "ALERTS" {
+        // Of whatever it is about.
+        let of_alerts = ["severity", "team", "pipeline_id", "topic", "partition", "cluster"];
+        metric.labels.extend(of_alerts.map(str::to_owned));
     }
-    // Of whatever it is about.
-    let of_alerts = ["severity", "team", "pipeline_id", "topic", "partition", "cluster"];
-    found.get_mut("ALERTS").expect("a line of ALERTS").labels.extend(of_alerts.map(str::to_owned));
-    found
+    Other { name: name.to_owned(), metric, pending: kind == "pending" }
+}
+
+/// What the program and the shipped templates make.
+pub(crate) fn ours() -> Metrics {
+    catalogue().into_iter().chain(templates()).collect()
 }
 
 /// The alerts' tables.
@@ -95,7 +120,16 @@ pub(crate) fn alert_tables() -> Result<Value, Missing> {
 /// Every metric that may be asked for. A recording rule `level:metric:max` has the type and
 /// labels of what it is the maximum of; the others are gauges.
 pub(crate) fn all(tables: &Value) -> Metrics {
-    let mut found: Metrics = catalogue().into_iter().chain(templates()).chain(outside()).collect();
+    with_recorded(tables, others().into_iter().filter(|one| !one.pending))
+}
+
+/// The same with what the program is to have one day, which alerts may wait for.
+pub(crate) fn everything(tables: &Value) -> Metrics {
+    with_recorded(tables, others().into_iter())
+}
+
+fn with_recorded(tables: &Value, others: impl Iterator<Item = Other>) -> Metrics {
+    let mut found: Metrics = ours().into_iter().chain(others.map(|one| (one.name, one.metric))).collect();
     let mut recorded = Metrics::new();
     for rule in tables["rules"].as_array().unwrap().iter().filter(|rule| rule["recording"] == true) {
         recorded.insert(text(rule, "name").to_owned(), of_rule(text(rule, "name"), &found));
@@ -145,7 +179,7 @@ pub(crate) fn faults(metrics: &Metrics, expr: &str) -> Vec<String> {
         match known(metrics, &one.metric) {
             None => found.push(format!("no metric {}", one.metric)),
             Some((_, metric, suffix)) => {
-                found.extend(labels(one, metric, suffix));
+                found.extend(strange_labels(one, metric, suffix));
                 found.extend(used_as(one, metric, suffix, &all));
             }
         }
@@ -159,7 +193,8 @@ fn has(label: &str, name: &str, metric: &Metric) -> bool {
     of_origin || ADDED.contains(&label) || metric.labels.contains(label)
 }
 
-fn labels(one: &Use, metric: &Metric, suffix: &str) -> Vec<String> {
+/// Labels that a selector asks for and its metric has not.
+pub(crate) fn strange_labels(one: &Use, metric: &Metric, suffix: &str) -> Vec<String> {
     let good = |label: &&String| has(label, &one.metric, metric) || (suffix == "_bucket" && *label == "le");
     one.labels.iter().filter(|l| !good(l)).map(|l| format!("{} has no label {l}", one.metric)).collect()
 }
