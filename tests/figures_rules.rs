@@ -25,9 +25,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Of the shipped scrape configuration.
 const SCRAPE: u64 = 15;
-/// What Grafana makes of it: four scrapes.
-const RATE_INTERVAL: &str = "1m";
-/// Points of a graph on a screen of usual width.
+/// Points of a graph on a screen of usual width, where its panel does not say fewer.
 const POINTS: u64 = 700;
 const LONG: Duration = Duration::from_secs(1800);
 
@@ -59,19 +57,36 @@ struct Took {
     series: usize,
 }
 
+/// How Grafana asks: how far back, and at which steps; all in seconds.
+#[derive(Clone, Copy)]
+struct Span {
+    back: u64,
+    step: u64,
+    /// `$__rate_interval`.
+    rate: u64,
+}
+
+impl Span {
+    /// `interval`: the query's smallest step, where it has one.
+    fn of(back: u64, points: Option<u64>, interval: &str) -> Span {
+        let least = interval.strip_suffix('m').map_or(SCRAPE, |minutes| minutes.parse::<u64>().unwrap() * 60);
+        let step = (back / points.unwrap_or(POINTS)).max(least);
+        Span { back, step, rate: (step + least).max(4 * least) }
+    }
+}
+
 /// Asked twice: what a dashboard that refreshes sees is the second.
-fn ask(prometheus: &Prometheus, place: String, expr: &str, range: Option<u64>) -> Took {
+fn ask(prometheus: &Prometheus, place: String, expr: &str, span: Span, range: bool) -> Took {
+    let expr = sent(expr, &format!("{}s", span.rate), &world::pipeline(0));
     let mut took = Took { place, seconds: 0.0, series: 0 };
     for _ in 0..2 {
         let end = now() - SCRAPE;
         let begun = Instant::now();
-        let found = match range {
-            #[allow(clippy::cast_precision_loss, reason = "a time")]
-            Some(back) => {
-                let step = (back / POINTS).max(SCRAPE);
-                prometheus.query_range(expr, (end - back) as f64, end as f64, &format!("{step}s"))
-            }
-            None => prometheus.query(expr),
+        #[allow(clippy::cast_precision_loss, reason = "a time")]
+        let found = if range {
+            prometheus.query_range(&expr, (end - span.back) as f64, end as f64, &format!("{}s", span.step))
+        } else {
+            prometheus.query(&expr)
         };
         took.seconds = begun.elapsed().as_secs_f64();
         took.series = found.len();
@@ -93,16 +108,16 @@ fn queries(prometheus: &Prometheus) -> Vec<Took> {
         for panel in board.panels() {
             for target in list(panel, "targets") {
                 let place = format!("{}/{}/{}", board.file, text(panel, "title"), text(target, "refId"));
-                let expr = sent(text(target, "expr"), RATE_INTERVAL, &world::pipeline(0));
-                all.push(ask(prometheus, place, &expr, (target["range"] == true).then_some(back)));
+                let span = Span::of(back, panel["maxDataPoints"].as_u64(), text(target, "interval"));
+                all.push(ask(prometheus, place, text(target, "expr"), span, target["range"] == true));
             }
         }
         // Variables, as Grafana asks for them, and annotations.
         for (place, expr) in
             board.questions().into_iter().filter(|(p, _)| p.contains("/$") || p.ends_with("annotation"))
         {
-            let range = place.ends_with("annotation").then_some(back);
-            all.push(ask(prometheus, place, &sent(&expr, RATE_INTERVAL, &world::pipeline(0)), range));
+            let range = place.ends_with("annotation");
+            all.push(ask(prometheus, place, &expr, Span::of(back, None, ""), range));
         }
     }
     all.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));

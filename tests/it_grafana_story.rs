@@ -13,9 +13,11 @@ use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(180);
 /// Queries that only what cannot be had here would answer, and why.
-const NEVER: [(&str, &str); 2] = [
+const NEVER: [(&str, &str); 4] = [
     ("k2p-bridge/Kafka client/A", "librdkafka reports errors when a broker goes: the shared one stays"),
     ("k2p-origins/Dumps lost/B", "an agent's records are refused when a broker goes, likewise"),
+    ("k2p-backlog/annotation", "alerts of a backlog wait for minutes"),
+    ("k2p-logs/annotation", "alerts of bulk requests and buffers wait for minutes"),
 ];
 /// What Grafana would make of a scrape every 4 s.
 const RATE_INTERVAL: &str = "16s";

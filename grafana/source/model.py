@@ -7,6 +7,10 @@ PROMETHEUS = {"type": "prometheus", "uid": "${datasource}"}
 WIDTH = 24
 # How often recording rules are evaluated: what is asked of them by $__rate_interval needs it.
 RECORDED_STEP = "1m"
+# Points of a graph that asks for much: at a million series no query may take a second
+# (tests/figures_rules.rs). What looks back over a day or a month moves little between two of them.
+OF_WINDOWS = 48
+OF_MANY = 200
 GREEN, YELLOW, RED, BLUE, GREY = "green", "yellow", "red", "blue", "text"
 
 
@@ -37,6 +41,8 @@ class Panel:
     defaults: dict = field(default_factory=dict)
     overrides: list = field(default_factory=list)
     transformations: list = field(default_factory=list)
+    # At most so many points over time; without, as many as the screen shows.
+    points: int | None = None
 
 
 @dataclass
@@ -169,7 +175,7 @@ def stat(title, description, unit, expr, thresholds=PLAIN, width=4, legend="", m
     return Panel("stat", title, description, unit, [Q(expr, legend)], width, 4, empty, options, defaults)
 
 
-def series(title, description, unit, *queries, width=8, empty="", stacked=False, bars=False, top=None):
+def series(title, description, unit, *queries, width=8, empty="", stacked=False, bars=False, top=None, points=None):
     """Lines over time."""
     custom = {
         "axisBorderShow": False, "axisCenteredZero": False, "axisColorMode": "text", "axisLabel": "", "axisPlacement": "auto",
@@ -186,7 +192,7 @@ def series(title, description, unit, *queries, width=8, empty="", stacked=False,
         "legend": {"calcs": [], "displayMode": "list", "placement": "bottom", "showLegend": True},
         "tooltip": {"hideZeros": False, "mode": "multi", "sort": "desc"},
     }
-    return Panel("timeseries", title, description, unit, list(queries), width, 8, empty, options, defaults)
+    return Panel("timeseries", title, description, unit, list(queries), width, 8, empty, options, defaults, points=points)
 
 
 def timeline(title, description, query, mappings, width=12, empty="", unit="none"):
@@ -306,6 +312,7 @@ def panel_json(panel, at, number):
         "fieldConfig": {"defaults": {**panel.defaults, "unit": panel.unit}, "overrides": overrides},
         "gridPos": {"h": panel.height, "w": panel.width, "x": x, "y": y},
         "id": number,
+        **({"maxDataPoints": panel.points} if panel.points else {}),
         "options": panel.options,
         "targets": targets,
         "title": panel.title,

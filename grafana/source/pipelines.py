@@ -1,6 +1,6 @@
 """Pipelines: all of them, and one."""
 from fleet import FAILED_NOW, LAST
-from model import (BLUE, GREEN, NONE_WANTED, RED, SOME_MATTER, YELLOW, Column, Dashboard, Q, Row, Variable, added, bars, latest,
+from model import (BLUE, GREEN, NONE_WANTED, OF_MANY, OF_WINDOWS, RED, SOME_MATTER, YELLOW, Column, Dashboard, Q, Row, Variable, added, bars, latest,
                    quantile, series, stat, steps, table, threshold, value_map)
 
 RUNS = "pipeline:pipeline_runs:max"
@@ -93,9 +93,9 @@ OVERVIEW = Dashboard(
                  Q(f'topk(10, {ended("1d", "pipeline", status="FAILED")} > 0)', "{{pipeline_id}}"), thresholds=steps(RED),
                  empty="no run has failed on a good day"),
             series("Runs that ended", "Attempts that ended, by how they ended.", "none", Q(gained(RUNS, "status"), "{{status}}"),
-                   stacked=True, bars=True),
+                   stacked=True, bars=True, points=OF_MANY),
             series("Failures over time", "Attempts that failed, by pipeline.", "none",
-                   Q(gained(RUNS, "pipeline_id", status="FAILED"), "{{pipeline_id}}"), stacked=True, bars=True),
+                   Q(gained(RUNS, "pipeline_id", status="FAILED"), "{{pipeline_id}}"), stacked=True, bars=True, points=OF_MANY),
             bars("Errors, 24 h", "Log events of level ERROR by component and type of error; the ten most frequent." + WINDOW_NOTE,
                  "none", Q(f'topk(10, sum by (component, error_type) ({added("pipeline_errors_total", MINE, "1d")}) > 0)',
                            "{{component}} {{error_type}}"), width=12, thresholds=steps(YELLOW),
@@ -110,8 +110,8 @@ OVERVIEW = Dashboard(
                    Q(f"time() - max by (pipeline_id) (pipeline:pipeline_oldest_active_run_start_timestamp_seconds:max{MINE})",
                      "{{pipeline_id}}"), empty="empty while nothing runs"),
             series("Median run, 24 h", "Median time of the runs that ended in the 24 hours before.", "s",
-                   Q(runtime(0.5, "1d"), "{{pipeline_id}}")),
-            series("Slow runs, 24 h", "95th percentile of the same.", "s", Q(runtime(0.95, "1d"), "{{pipeline_id}}")),
+                   Q(runtime(0.5, "1d"), "{{pipeline_id}}"), points=OF_WINDOWS),
+            series("Slow runs, 24 h", "95th percentile of the same.", "s", Q(runtime(0.95, "1d"), "{{pipeline_id}}"), points=OF_WINDOWS),
             series("SLA missed", "Runs that missed their SLA, in the moment they did.", "none",
                    Q(gained("pipeline:pipeline_sla_missed:max", "pipeline_id"), "{{pipeline_id}}"), width=8, stacked=True, bars=True),
             series("Part of the SLA used up", "The oldest active run's time against the pipeline's SLA target: over 1 it is missed.",
@@ -127,7 +127,7 @@ OVERVIEW = Dashboard(
         ]),
         Row("What they process", [
             series("Rows", "Rows read and written.", "rowsps",
-                   Q(f"sum by (direction) (rate(pipeline_step:pipeline_rows:max{MINE}[$__rate_interval]))", "{{direction}}")),
+                   Q(f"sum by (direction) (rate(pipeline_step:pipeline_rows:max{MINE}[$__rate_interval]))", "{{direction}}"), points=OF_MANY),
             bars("Rows by owner, 24 h", "Rows read and written, by the owner of the dataset." + WINDOW_NOTE, "short",
                  Q(f'topk(10, sum by (owner, direction) ({added("pipeline_owner_rows_total", MINE, "1d")}) > 0)',
                    "{{owner}} {{direction}}"), empty="empty where no log event names an owner (tags.owner)"),

@@ -1,5 +1,5 @@
 """Objectives and what is left of their budgets."""
-from model import (NONE_WANTED, SOME_MATTER, GREEN, RED, YELLOW, Column, Dashboard, Q, Row, Variable, added, limit, series, stat,
+from model import (NONE_WANTED, OF_WINDOWS, SOME_MATTER, GREEN, RED, YELLOW, Column, Dashboard, Q, Row, Variable, added, limit, series, stat,
                    steps, table, threshold)
 from pipelines import MINE, PIPELINE, RUNS, WINDOW_NOTE, mine, success
 
@@ -63,7 +63,7 @@ SLO = Dashboard(
                   Column("Burn, 1 day", Q(burn("1d")), unit="none", decimals=1, thresholds=BURN),
                   Column("SLA missed, 30 d", Q(f'sum by (pipeline_id) ({added("pipeline:pipeline_sla_missed:max", MINE, "30d")})'),
                          unit="none", thresholds=NONE_WANTED), sort="Budget left", descending=False),
-            series("Budget left", "Of 30 days, by pipeline.", "percentunit", Q(REMAINING, "{{pipeline_id}}"), width=12),
+            series("Budget left", "Of 30 days, by pipeline.", "percentunit", Q(REMAINING, "{{pipeline_id}}"), width=12, points=OF_WINDOWS),
             series("Burn rate, 1 day", "Over a day: at 1 the budget of 30 days is gone in 30 days. The alert has four windows.", "none",
                    Q(burn("1d"), "{{pipeline_id}}"), width=12, empty=IDLE),
             *[series(f"Failed runs, {window}", f"The part of the runs that failed, over {window}.", "percentunit",
@@ -76,7 +76,7 @@ SLO = Dashboard(
             series("Freshness burn rate", "Over an hour and over a day, the worst topic.", "none",
                    Q(f"max({late('1h')}) / {FRESH}", "1 hour"), Q(f"max({late('1d')}) / {FRESH}", "1 day"), width=12),
             series("SLA missed, 24 h", "Runs that missed their SLA in the 24 hours before." + WINDOW_NOTE, "none",
-                   Q(f'sum by (pipeline_id) ({added("pipeline:pipeline_sla_missed:max", MINE, "1d")})', "{{pipeline_id}}"), width=12),
+                   Q(f'sum by (pipeline_id) ({added("pipeline:pipeline_sla_missed:max", MINE, "1d")})', "{{pipeline_id}}"), width=12, points=OF_WINDOWS),
         ]),
         Row("Errors in logs", [
             series("Errors, last hour", "The part of a pipeline's log events of an hour that are errors; the dashed line is the "

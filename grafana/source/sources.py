@@ -1,7 +1,7 @@
 """What comes in from outside (origins, agents, posts and logs), and what goes out to people."""
 from bridges import HERE, TOPICS, here, of, share
 from fleet import OURS
-from model import (GREEN, NONE_WANTED, OF_THRESHOLD, RED, SOME_MATTER, UP_DOWN, Column, Dashboard, Q, Row, Variable, added, bars,
+from model import (GREEN, NONE_WANTED, OF_MANY, OF_THRESHOLD, RED, SOME_MATTER, UP_DOWN, Column, Dashboard, Q, Row, Variable, added, bars,
                    limit, quantile, rate, series, stat, steps, table, threshold, timeline, value_map)
 from pipelines import MINE, PIPELINE, WINDOW_NOTE
 
@@ -52,9 +52,9 @@ ORIGINS = Dashboard(
                   Column("Series", Q(f"max by (cluster, job, instance) (kafka2prom_origin_series{ORIGIN})"), unit="short"),
                   Column("Age", Q(AGE), unit="s"), width=12, sort="Age"),
             series("Stale by cluster", "Origins that are stale.", "none",
-                   Q(f"sum by (cluster) (1 - kafka2prom_origin_up{ORIGIN})", "{{cluster}}")),
+                   Q(f"sum by (cluster) (1 - kafka2prom_origin_up{ORIGIN})", "{{cluster}}"), points=OF_MANY),
             series("Age of last dumps", "Of the ten that are most behind.", "s", Q(f"topk(10, {AGE})",
-                   "{{cluster}} {{job}} {{instance}}")),
+                   "{{cluster}} {{job}} {{instance}}"), points=OF_MANY),
             bars("Largest origins", "Origins with the most series.", "short",
                  Q(f"topk(10, max by (cluster, job, instance) (kafka2prom_origin_series{ORIGIN}))", "{{cluster}} {{job}} {{instance}}")),
         ]),

@@ -230,6 +230,7 @@ pub(crate) const PANEL: Kind = Of(&[
     ("fieldConfig", true, Of(&[("defaults", true, Of(FIELD)), ("overrides", true, List(&Of(OVERRIDE)))])),
     ("gridPos", true, GRID),
     ("id", true, Count),
+    ("maxDataPoints", false, Count),
     ("options", true, Any),
     ("targets", true, List(&Of(TARGET))),
     ("title", true, Text),

@@ -170,6 +170,7 @@ fn kind(name: &str, type_: Type, labels: &Labels) -> Kind {
     match name {
         _ if name.contains("timestamp_seconds") => Kind::Now,
         "up" | "kafka2prom_origin_up" | "kafka2prom_build_info" => Kind::Is(1.0),
+        "kafka2prom_replay_blocked" => Kind::Is(0.0),
         "kafka2prom_partition_state" => Kind::Is(f64::from(u8::from(is("state", "live")))),
         _ => Kind::Is(0.1),
     }
