@@ -18,6 +18,7 @@
 //!   where its neighbours are up to date.
 mod config;
 mod interval;
+mod memory;
 mod outcome;
 mod read;
 mod slots;
@@ -32,6 +33,7 @@ use imbl::OrdMap;
 
 pub use config::{CacheConfig, Limits, Now, Staleness};
 pub(crate) use interval::CLOCK_SET_BACK;
+pub use memory::{TopicMemory, UNLIMITED};
 pub use outcome::{Accepted, Applied, CatalogueEntry, Expired, Outcome, RefusedRecord};
 pub(crate) use read::Prepared;
 
@@ -44,6 +46,7 @@ use crate::reason::DropReason;
 use crate::store::shape::Shapes;
 use crate::view::{Origin, PartitionView};
 use interval::Interval;
+use memory::Share;
 
 /// How many refusals are kept for the status page.
 pub const KEPT_REFUSALS: usize = 50;
@@ -68,8 +71,11 @@ pub struct PartitionCache {
     live: bool,
     living: usize,
     series: u64,
-    /// Of the dumps, without the shapes.
+    /// Of the origins and their dumps, without the shapes.
     bytes: u64,
+    /// Of the parts of unfinished dumps.
+    parts_bytes: u64,
+    share: Share,
     /// `None`: every dump is read anew.
     shapes: Option<Shapes>,
 }
@@ -83,6 +89,8 @@ struct Slot {
     fresh: MonoMs,
     /// The configuration under which its labels were made.
     configured: u64,
+    /// Bytes that its dump may take though the topic's memory is full.
+    entitled: u64,
 }
 
 /// Whose record it is.
@@ -119,6 +127,7 @@ impl PartitionCache {
         PartitionCache {
             topic,
             partition,
+            share: Share::open(config.memory.clone()),
             config,
             counts: ([].into(), 0),
             configured: 0,
@@ -132,6 +141,7 @@ impl PartitionCache {
             living: 0,
             series: 0,
             bytes: 0,
+            parts_bytes: 0,
             shapes: Some(Shapes::default()),
         }
     }
@@ -181,6 +191,7 @@ impl PartitionCache {
                 interval: Interval::known(entry.dump_time, entry.interval),
                 fresh: now.mono.saturating_sub(age),
                 configured: self.configured,
+                entitled: 0,
             };
             self.show(slot);
             if entry.deleted {
@@ -241,14 +252,9 @@ impl PartitionCache {
         for key in &expired.forgotten {
             self.forget(key);
         }
-        let rewind = self.config.rewind;
-        self.unfinished.retain(|_, assembly| {
-            let keep = now.mono.saturating_sub(assembly.started) <= rewind;
-            if !keep {
-                expired.incomplete += assembly.records();
-            }
-            keep
-        });
+        expired.incomplete = self.expire_parts(now);
+        // Others' partitions came and went, shapes went with their last view.
+        self.settle_memory();
         expired
     }
 
@@ -260,7 +266,7 @@ impl PartitionCache {
             position: self.position,
             origins: self.origins.clone(),
             series: self.series,
-            bytes: self.bytes + self.shapes.as_ref().map_or(0, |s| s.bytes() as u64),
+            bytes: self.used_bytes(),
         })
     }
 

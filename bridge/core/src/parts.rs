@@ -7,8 +7,8 @@
 //!   is a duplicate, one without a beginning is dropped alone.
 //! - Each part may be compressed by itself. In OpenMetrics each part may end in `# EOF`,
 //!   or only the last.
-//! - An unfinished dump holds at most the topic's `dump_bytes`, as they came; beyond
-//!   that its parts are let go and the whole is refused when the last one comes.
+//! - An unfinished dump holds at most the topic's `dump_bytes`, as they came, and hardly
+//!   more than its origin's last dump where the topic's memory is full; beyond that its parts are let go and the whole is refused when the last one comes.
 use crate::compress::Encoding;
 use crate::envelope::{Envelope, Part};
 use crate::model::MonoMs;
@@ -131,6 +131,11 @@ impl Assembly {
         }
         let bodies = self.bodies.iter();
         Ok(bodies.map(|(encoding, body)| Piece { encoding: *encoding, body }).collect())
+    }
+
+    /// Bytes of the parts held.
+    pub(crate) fn held(&self) -> usize {
+        self.bodies.iter().map(|(_, body)| body.len() + 32).sum()
     }
 
     /// The number of records held.

@@ -30,6 +30,8 @@ pub enum RecordReason {
     LabelTooLong,
     /// A new origin above the topic's limit of origins.
     TooManyOrigins,
+    /// More memory than the topic allows an origin, or than its caches have left.
+    MemoryLimit,
     /// Reading it made the program fail: a mistake of ours that must not cost more than
     /// this record.
     Internal,
@@ -37,7 +39,7 @@ pub enum RecordReason {
 
 impl RecordReason {
     /// Every reason, for metrics that must exist before the first refusal.
-    pub const ALL: [RecordReason; 11] = [
+    pub const ALL: [RecordReason; 12] = [
         RecordReason::BadHeader,
         RecordReason::BadKey,
         RecordReason::BadEncoding,
@@ -48,6 +50,7 @@ impl RecordReason {
         RecordReason::TooManySeries,
         RecordReason::LabelTooLong,
         RecordReason::TooManyOrigins,
+        RecordReason::MemoryLimit,
         RecordReason::Internal,
     ];
 
@@ -64,6 +67,7 @@ impl RecordReason {
             RecordReason::TooManySeries => "too_many_series",
             RecordReason::LabelTooLong => "label_too_long",
             RecordReason::TooManyOrigins => "too_many_origins",
+            RecordReason::MemoryLimit => "memory_limit",
             RecordReason::Internal => "internal",
         }
     }

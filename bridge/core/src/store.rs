@@ -171,8 +171,8 @@ impl StoredDump {
         }
     }
 
-    /// What dumps have in common that differ in values only.
-    pub(crate) fn shape_id(&self) -> Option<usize> {
+    /// What dumps have in common that differ in values only; good for comparing while both live.
+    pub fn shape_id(&self) -> Option<usize> {
         self.shaped().map(Shaped::shape_id)
     }
 

@@ -52,6 +52,6 @@ pub struct PartitionView {
     pub origins: OrdMap<Arc<str>, Arc<Origin>>,
     /// Series over all origins that have a dump.
     pub series: u64,
-    /// Estimated bytes of memory over all origins.
+    /// Estimated bytes of memory of everything that the partition's owner keeps for it.
     pub bytes: u64,
 }

@@ -69,7 +69,14 @@ fn rule_8() {
 
 #[test]
 fn refused_dumps_leave_the_last_good_one() {
-    let limits = Limits { dump_bytes: 40, series_per_origin: 2, origins: 2, label_name_bytes: 4, label_value_bytes: 8 };
+    let limits = Limits {
+        dump_bytes: 40,
+        series_per_origin: 2,
+        origins: 2,
+        label_name_bytes: 4,
+        label_value_bytes: 8,
+        ..Limits::default()
+    };
     for (value, word) in [
         ("m 1\nn 1\no 1\n", "refused too_many_series"),
         ("m{abcde=\"1\"} 1\n", "refused label_too_long"),
@@ -251,7 +258,8 @@ fn silent_origins_go_and_are_forgotten_later() {
     assert!(!cache.expire(now(7 * MIN)).changed());
     assert_eq!(cache.expire(now(7 * MIN + 1)).stale, [B.into()]);
     let view = cache.view();
-    assert_eq!((view.series, view.bytes, view.origins.len()), (0, 0, 2));
+    assert_eq!((view.series, view.origins.len()), (0, 2));
+    assert!(view.bytes < 2048, "keys and labels: {} bytes", view.bytes);
     assert_eq!(view.origins[A].dump_time, T0);
     assert!(!cache.expire(now(24 * 60 * MIN)).changed());
     assert_eq!(cache.expire(now(24 * 60 * MIN + 1)).forgotten, [A.into()]);

@@ -1,4 +1,7 @@
 //! What a topic's configuration says about its caches.
+use std::sync::Arc;
+
+use super::memory::{TopicMemory, UNLIMITED};
 use crate::codec::{Format, ParseOptions};
 use crate::labels::Labels;
 use crate::model::{MonoMs, UnixMs};
@@ -43,6 +46,12 @@ pub struct Limits {
     /// Origins with a dump in this partition: the topic's limit, shared out by the
     /// caller. As many again may be known without one.
     pub origins: usize,
+    /// Estimated bytes of memory of one origin, its share of a shape that others have too
+    /// included; [`UNLIMITED`]: none.
+    pub origin_bytes: usize,
+    /// Estimated bytes of memory of the topic's caches on this bridge (the rule: module
+    /// `memory`); [`UNLIMITED`]: none.
+    pub cache_bytes: usize,
     /// Bytes of a label name.
     pub label_name_bytes: usize,
     /// Bytes of a label value.
@@ -55,6 +64,8 @@ impl Default for Limits {
             dump_bytes: 64 << 20,
             series_per_origin: 200_000,
             origins: 20_000,
+            origin_bytes: UNLIMITED,
+            cache_bytes: UNLIMITED,
             label_name_bytes: 1024,
             label_value_bytes: 64 * 1024,
         }
@@ -80,6 +91,9 @@ pub struct CacheConfig {
     pub rewind: i64,
     /// The limits.
     pub limits: Limits,
+    /// What the topic's partitions on this bridge share; a clone of the configuration is of
+    /// the same topic.
+    pub memory: Arc<TopicMemory>,
 }
 
 impl Default for CacheConfig {
@@ -93,6 +107,7 @@ impl Default for CacheConfig {
             forget_after: 24 * 3_600_000,
             rewind: 600_000,
             limits: Limits::default(),
+            memory: Arc::default(),
         }
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct Prepared {
     pub(crate) format: Format,
     pub(crate) rejected: Vec<(SampleReason, u64)>,
     pub(crate) rejections: Vec<Rejection>,
+    /// See [`Slot`](super::Slot).
+    pub(super) entitled: u64,
 }
 
 /// Decompresses, reads and stores a dump. `last` is the origin's dump before it, whose
@@ -42,7 +44,7 @@ pub(crate) fn read(
         return Ok(prepared(dump, bytes, format, parsed));
     };
     if let Some(dump) = shapes.take(&rules, &body, last) {
-        return Ok(Prepared { dump, bytes, format, rejected: Vec::new(), rejections: Vec::new() });
+        return Ok(Prepared { dump, bytes, format, rejected: Vec::new(), rejections: Vec::new(), entitled: 0 });
     }
     let (parsed, trace) = codec::parse_traced(format, &body, &options)?;
     let dump = trace.and_then(|trace| shapes.store(&rules, &body, &parsed, &trace));
@@ -51,7 +53,7 @@ pub(crate) fn read(
 }
 
 fn prepared(dump: StoredDump, bytes: u64, format: Format, parsed: Parsed<'_>) -> Prepared {
-    Prepared { dump, bytes, format, rejected: parsed.rejected, rejections: parsed.rejections }
+    Prepared { dump, bytes, format, rejected: parsed.rejected, rejections: parsed.rejections, entitled: 0 }
 }
 
 fn body<'a>(limit: usize, pieces: &[Piece<'a>]) -> Result<Cow<'a, [u8]>, Refusal> {

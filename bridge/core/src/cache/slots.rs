@@ -1,6 +1,7 @@
 //! Who is in the cache: places, their limit, and the sums over them.
 use std::sync::Arc;
 
+use super::memory::weight;
 use super::{PartitionCache, Slot};
 use crate::reason::{RecordReason, Refusal};
 use crate::view::Origin;
@@ -55,16 +56,18 @@ impl PartitionCache {
         if let Some(dump) = &slot.origin.dump {
             self.living += 1;
             self.series += dump.series() as u64;
-            self.bytes += dump.own_bytes() as u64;
         }
+        self.bytes += weight(&slot.origin);
         let origin = slot.origin.clone();
-        let before = self.slots.insert(origin.key.clone(), slot);
-        if let Some(dump) = before.and_then(|slot| slot.origin.dump.clone()) {
-            self.living -= 1;
-            self.series -= dump.series() as u64;
-            self.bytes -= dump.own_bytes() as u64;
+        if let Some(before) = self.slots.insert(origin.key.clone(), slot) {
+            self.bytes -= weight(&before.origin);
+            if let Some(dump) = &before.origin.dump {
+                self.living -= 1;
+                self.series -= dump.series() as u64;
+            }
         }
         self.origins.insert(origin.key.clone(), origin);
+        self.settle_memory();
     }
 
     pub(super) fn hide(&mut self, key: &Arc<str>) {
@@ -80,11 +83,15 @@ impl PartitionCache {
         let origin = Arc::new(Origin { dump: None, dump_bytes: 0, ..Origin::clone(&slot.origin) });
         slot.origin = origin.clone();
         self.origins.insert(key.clone(), origin);
+        self.settle_memory();
     }
 
     pub(super) fn forget(&mut self, key: &Arc<str>) {
         self.hide(key);
-        self.slots.remove(key);
+        if let Some(slot) = self.slots.remove(key) {
+            self.bytes -= weight(&slot.origin);
+        }
         self.origins.remove(key);
+        self.settle_memory();
     }
 }

@@ -92,9 +92,12 @@ impl PartitionCache {
 
     /// Reads a complete dump without changing anything.
     pub(crate) fn read(&self, identity: &Identity, dump: &Dump<'_>) -> Result<Prepared, Refusal> {
-        let last = self.slots.get(&identity.key).and_then(|slot| slot.origin.dump.as_deref());
+        let slot = self.slots.get(&identity.key);
+        let last = slot.and_then(|slot| slot.origin.dump.as_deref());
         let shapes = self.shapes.as_ref();
-        read::read(&self.config, shapes, last, &identity.labels, dump.content_type, &dump.pieces)
+        let prepared = read::read(&self.config, shapes, last, &identity.labels, dump.content_type, &dump.pieces)?;
+        let entitled = self.admit_memory(slot, &prepared.dump)?;
+        Ok(Prepared { entitled, ..prepared })
     }
 
     pub(crate) fn parts_too_large(&self, bytes: usize) -> Refusal {
@@ -157,6 +160,7 @@ impl PartitionCache {
             interval,
             fresh: now.mono.saturating_sub(age),
             configured: self.configured,
+            entitled: prepared.entitled,
         });
         applied(&identity.key, at.offset, Outcome::Accepted(accepted))
     }
@@ -191,6 +195,6 @@ impl PartitionCache {
     }
 
     pub(super) fn drop_unfinished(&mut self, key: &str) -> u64 {
-        self.unfinished.remove(key).map_or(0, |a| a.records())
+        self.take_unfinished(key).map_or(0, |a| a.records())
     }
 }

@@ -27,7 +27,7 @@ impl PartitionCache {
     }
 
     fn take_part(&mut self, identity: &Identity, envelope: &Envelope<'_>, at: Taken, now: Now) -> Applied {
-        let (key, limit) = (&identity.key, self.config.dump_bytes());
+        let key = &identity.key;
         let Some(part) = &envelope.part else {
             return applied(key, at.offset, Outcome::Pending);
         };
@@ -50,22 +50,63 @@ impl PartitionCache {
                     let refused = self.refuse(Some(key), at.offset, self.too_many(), now);
                     return Applied { incomplete, ..refused };
                 }
-                let assembly = Assembly::begin(part, envelope, now.mono, limit);
+                let assembly = Assembly::begin(part, envelope, now.mono, self.parts_limit(key, envelope));
+                self.parts_bytes += assembly.held() as u64;
                 self.unfinished.insert(key.clone(), assembly);
+                self.settle_memory();
             }
             Step::Next => {
+                let limit = self.parts_limit(key, envelope);
                 if let Some(assembly) = self.unfinished.get_mut(key) {
+                    self.parts_bytes -= assembly.held() as u64;
                     assembly.next(envelope, limit);
+                    self.parts_bytes += assembly.held() as u64;
                 }
+                self.settle_memory();
             }
         }
         let unfinished = self.unfinished.get(key);
         let finished = unfinished.is_some_and(|a| a.progress.finished());
-        let assembly = finished.then(|| self.unfinished.remove(key)).flatten();
+        let assembly = finished.then(|| self.take_unfinished(key)).flatten();
         let Some(assembly) = assembly else {
             return Applied { incomplete, ..applied(key, at.offset, Outcome::Pending) };
         };
         Applied { incomplete, ..self.finish_parts(identity, &assembly, at, now) }
+    }
+
+    /// How many bytes the parts of an unfinished dump may have, this one included: the
+    /// topic's limit; where its memory is full, hardly more than the origin's last dump had.
+    fn parts_limit(&self, key: &str, envelope: &Envelope<'_>) -> usize {
+        let limit = self.config.dump_bytes();
+        if self.has_memory_for(envelope.body.len()) {
+            return limit;
+        }
+        let last = self.slots.get(key).map_or(0, |slot| slot.origin.dump_bytes);
+        limit.min(usize::try_from(last + last / 8).unwrap_or(limit))
+    }
+
+    /// Takes an unfinished dump out, and its bytes off the account.
+    pub(super) fn take_unfinished(&mut self, key: &str) -> Option<Assembly> {
+        let assembly = self.unfinished.remove(key)?;
+        self.parts_bytes -= assembly.held() as u64;
+        self.settle_memory();
+        Some(assembly)
+    }
+
+    /// Lets go of unfinished dumps whose next part did not come for too long; returns how
+    /// many records they were.
+    pub(super) fn expire_parts(&mut self, now: Now) -> u64 {
+        let (rewind, bytes) = (self.config.rewind, &mut self.parts_bytes);
+        let mut records = 0;
+        self.unfinished.retain(|_, assembly| {
+            let keep = now.mono.saturating_sub(assembly.started) <= rewind;
+            if !keep {
+                records += assembly.records();
+                *bytes -= assembly.held() as u64;
+            }
+            keep
+        });
+        records
     }
 
     fn finish_parts(&mut self, identity: &Identity, assembly: &Assembly, at: Taken, now: Now) -> Applied {
@@ -81,7 +122,10 @@ impl PartitionCache {
                     let outcome = Outcome::Dropped(DropReason::Older);
                     return applied(&identity.key, at.offset, outcome);
                 }
-                let refusal = self.parts_too_large(bytes);
+                let refusal = match bytes > self.config.dump_bytes() {
+                    true => self.parts_too_large(bytes),
+                    false => self.no_memory(bytes as u64),
+                };
                 self.refuse(Some(&identity.key), at.offset, refusal, now)
             }
         }
