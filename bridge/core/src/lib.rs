@@ -18,6 +18,7 @@ pub mod labels;
 pub mod matcher;
 pub mod merge;
 pub mod model;
+pub mod native;
 pub mod negotiate;
 pub mod ownership;
 pub mod partitioner;

@@ -1,7 +1,7 @@
 //! What a client takes: `Accept` → exposition format, `Accept-Encoding` → compression.
 //!
 //! The highest `q` wins, among equals the one named first. Ranges that this bridge does
-//! not write (protobuf) are passed over; if nothing fits, text 0.0.4 is the answer, as
+//! not write (protobuf as text, say) are passed over; if nothing fits, text 0.0.4 is the answer, as
 //! the reference servers do it: a scrape that could be read is never refused for a header.
 use crate::exposition::Format;
 
@@ -91,10 +91,18 @@ fn written(range: &Range<'_>) -> Option<Format> {
     match (range.value.to_ascii_lowercase().as_str(), version) {
         ("application/openmetrics-text", "1.0.0") => Some(Format::OpenMetrics100 { utf8 }),
         ("application/openmetrics-text", "" | "0.0.1") => Some(Format::OpenMetrics001),
+        ("application/vnd.google.protobuf", _) if delimited(range) => Some(Format::Protobuf { utf8 }),
         ("text/plain", "1.0.0") => Some(Format::Text100 { utf8 }),
         ("text/plain", "" | "0.0.4") | ("text/*" | "*/*", _) => Some(Format::Text004),
         _ => None,
     }
+}
+
+/// Of protobuf only one message in one encoding is written; as in the reference servers, both
+/// must be named.
+fn delimited(range: &Range<'_>) -> bool {
+    let is = |name, wanted| range.parameter(name).is_some_and(|value: &str| value.eq_ignore_ascii_case(wanted));
+    is("proto", "io.prometheus.client.MetricFamily") && is("encoding", "delimited")
 }
 
 /// The compression for an `Accept-Encoding` header. Among equals zstd comes before gzip
@@ -128,6 +136,8 @@ mod tests {
 
     const OM: Format = Format::OpenMetrics100 { utf8: false };
     const OM_UTF8: Format = Format::OpenMetrics100 { utf8: true };
+    const PROTO: Format = Format::Protobuf { utf8: false };
+    const PROTO_UTF8: Format = Format::Protobuf { utf8: true };
 
     #[test]
     fn formats() {
@@ -139,7 +149,7 @@ mod tests {
             ),
             // Prometheus 2.42 with native histograms
             (
-                OM,
+                PROTO,
                 "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited,application/openmetrics-text;version=1.0.0;q=0.8,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
             ),
             // Prometheus 2.53, and 3.x with metric_name_validation_scheme: legacy
@@ -157,9 +167,38 @@ mod tests {
                 "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
             ),
             (
-                OM_UTF8,
+                PROTO,
                 "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
             ),
+            // Prometheus 3.x with scrape_protocols: [PrometheusProto], the newer ones
+            (
+                PROTO,
+                "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.2,*/*;q=0.1",
+            ),
+            (
+                PROTO_UTF8,
+                "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;escaping=allow-utf-8;q=0.6,*/*;q=0.5",
+            ),
+            (
+                PROTO,
+                "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;escaping=underscores",
+            ),
+            // Weights decide, whatever the order.
+            (
+                OM,
+                "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.4,application/openmetrics-text;version=1.0.0;q=0.5",
+            ),
+            (
+                Format::Text004,
+                "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0,text/plain;q=0.1",
+            ),
+            // Protobuf that is not written: compact text, another message, unsaid.
+            (
+                Format::Text004,
+                "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=compact-text,*/*;q=0.1",
+            ),
+            (Format::Text004, "application/vnd.google.protobuf;proto=x.Other;encoding=delimited"),
+            (OM, "application/vnd.google.protobuf,application/openmetrics-text;version=1.0.0;q=0.1"),
             // Prometheus 3.x with scrape_protocols: [PrometheusText1.0.0]
             (Format::Text100 { utf8: true }, "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,*/*;q=0.2"),
             (Format::Text100 { utf8: false }, "text/plain;version=1.0.0"),

@@ -40,6 +40,11 @@ impl<'k> Chunks<'k> {
             return ControlFlow::Continue(());
         }
         let chunk = Bytes::from(std::mem::take(&mut self.buffer));
+        self.hand_on(chunk)
+    }
+
+    /// Hands on what was written elsewhere; call [`Chunks::flush`] before.
+    pub(crate) fn hand_on(&mut self, chunk: Bytes) -> ControlFlow<()> {
         self.handed_on += chunk.len() as u64;
         (self.sink)(chunk)
     }

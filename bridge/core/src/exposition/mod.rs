@@ -6,6 +6,9 @@
 //!   milliseconds, no exemplars, no units.
 //! - **OpenMetrics.** No sample is ever renamed: what cannot be said with its type is
 //!   `unknown`. Timestamps in seconds, exemplars where they have a place, `# EOF`.
+//! - **Protobuf**, delimited: types as in text; `_created` is a field, so are exemplars and a
+//!   histogram's native form. What a message of its type cannot say is `untyped` (module
+//!   `protobuf`). A family is one message and goes out when it is whole.
 //! - **Names beyond the legacy grammar** are quoted if the client takes that
 //!   (`escaping=allow-utf-8`), else escaped with underscores; what then coincides is
 //!   written once, counted as a [`ConflictKind::Series`](crate::merge::ConflictKind).
@@ -17,6 +20,7 @@ mod chunks;
 pub(crate) mod escape;
 mod line;
 mod openmetrics;
+mod protobuf;
 mod seen;
 mod text;
 
@@ -29,6 +33,7 @@ use crate::merge::{Compare, ConflictKind, Conflicts, Output, Part, Plan, Select,
 use crate::store::shape::{ShapedFamily, Stage};
 use crate::store::{FamilyRef, StoredSample};
 use chunks::Chunks;
+use protobuf::{Message, Unfit};
 use seen::Seen;
 
 pub use chunks::CHUNK_BYTES;
@@ -51,6 +56,11 @@ pub enum Format {
         /// Quoted UTF-8 names (`escaping=allow-utf-8`), else underscores.
         utf8: bool,
     },
+    /// Delimited `io.prometheus.client.MetricFamily`.
+    Protobuf {
+        /// UTF-8 names (`escaping=allow-utf-8`), else underscores.
+        utf8: bool,
+    },
 }
 
 impl Format {
@@ -67,6 +77,12 @@ impl Format {
             Format::OpenMetrics100 { utf8: false } => {
                 "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores"
             }
+            Format::Protobuf { utf8: true } => {
+                "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited; escaping=allow-utf-8"
+            }
+            Format::Protobuf { utf8: false } => {
+                "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited; escaping=underscores"
+            }
         }
     }
 
@@ -75,9 +91,22 @@ impl Format {
         matches!(self, Format::OpenMetrics001 | Format::OpenMetrics100 { .. })
     }
 
-    /// Whether names beyond the legacy grammar are quoted rather than escaped.
+    /// Whether it is protobuf.
+    pub fn is_protobuf(self) -> bool {
+        matches!(self, Format::Protobuf { .. })
+    }
+
+    /// Whether a creation time belongs to its family, rather than being a gauge of its own.
+    pub(crate) fn keeps_created(self) -> bool {
+        self.is_openmetrics() || self.is_protobuf()
+    }
+
+    /// Whether names beyond the legacy grammar are written as they are rather than escaped.
     pub fn utf8(self) -> bool {
-        matches!(self, Format::Text100 { utf8: true } | Format::OpenMetrics100 { utf8: true })
+        matches!(
+            self,
+            Format::Text100 { utf8: true } | Format::OpenMetrics100 { utf8: true } | Format::Protobuf { utf8: true }
+        )
     }
 }
 
@@ -102,7 +131,8 @@ pub struct Summary {
 pub fn write(sources: &Sources, format: Format, sink: &mut dyn FnMut(Bytes) -> ControlFlow<()>) -> Summary {
     let mut plan = Plan::new(sources, format);
     let outputs = std::mem::take(&mut plan.outputs);
-    let mut writer = Writer { sources, plan, format, chunks: Chunks::new(sink), families: 0, samples: 0 };
+    let message = format.is_protobuf().then(Message::default);
+    let mut writer = Writer { sources, plan, format, chunks: Chunks::new(sink), message, families: 0, samples: 0 };
     let mut flow = outputs.iter().try_for_each(|output| writer.family(output));
     if flow.is_continue() {
         if format.is_openmetrics() {
@@ -143,18 +173,58 @@ struct Writer<'s, 'k> {
     plan: Plan<'s>,
     format: Format,
     chunks: Chunks<'k>,
+    /// The family at hand, of protobuf only.
+    message: Option<Message>,
     families: u64,
     samples: u64,
 }
 
 impl Writer<'_, '_> {
     fn family(&mut self, output: &Output<'_>) -> ControlFlow<()> {
+        if self.message.is_some() {
+            return self.message(output);
+        }
         let out = self.chunks.buffer();
         match self.format.is_openmetrics() {
             true => openmetrics::push_header(out, output),
             false => text::push_header(out, output),
         }
         self.families += 1;
+        self.members(output)
+    }
+
+    /// Writes a family as protobuf. If its type cannot be kept, it comes to light only now, by
+    /// its samples: each of its sample names is then a family. No other output has one of
+    /// these names, since the plan has it claim them.
+    fn message(&mut self, output: &Output<'_>) -> ControlFlow<()> {
+        let before = (self.samples, self.plan.conflicts.mark());
+        if let Some(message) = &mut self.message {
+            message.begin(output);
+        }
+        self.members(output)?;
+        let Some(message) = &mut self.message else {
+            return ControlFlow::Continue(());
+        };
+        match message.end() {
+            Ok(()) if message.is_empty() => return ControlFlow::Continue(()),
+            Ok(()) => {}
+            Err(Unfit) => {
+                self.samples = before.0;
+                self.plan.conflicts.back_to(before.1);
+                return self.plan.cut(output, self.sources, self.format).iter().try_for_each(|cut| self.message(cut));
+            }
+        }
+        self.families += 1;
+        message.push_length(self.chunks.buffer());
+        for piece in message.pieces() {
+            self.chunks.flush()?;
+            self.chunks.hand_on(piece)?;
+        }
+        self.chunks.buffer().extend_from_slice(message.rest());
+        self.chunks.line_done()
+    }
+
+    fn members(&mut self, output: &Output<'_>) -> ControlFlow<()> {
         let mut seen = Seen::new(output, self.format);
         for part in &output.parts {
             for at in 0..self.plan.merged[part.merged].members.len() {
@@ -226,7 +296,8 @@ impl Writer<'_, '_> {
             Compare::Suspects => !suspect,
             Compare::Everybody => false,
         };
-        let shaped = family.shaped().filter(|_| alone && !family.traits.utf8 && from.stamp.is_none())?;
+        let text = self.message.is_none();
+        let shaped = family.shaped().filter(|_| text && alone && !family.traits.utf8 && from.stamp.is_none())?;
         shaped.is_bare().then_some(shaped)
     }
 
@@ -277,6 +348,11 @@ impl Writer<'_, '_> {
     }
 
     fn line(&mut self, output: &Output<'_>, sample: &StoredSample<'_>) -> ControlFlow<()> {
+        if let Some(message) = &mut self.message {
+            message.take(sample);
+            self.samples += 1;
+            return ControlFlow::Continue(());
+        }
         let out = self.chunks.buffer();
         match self.format.is_openmetrics() {
             true => openmetrics::push_sample(out, output, sample, self.format.utf8()),

@@ -30,7 +30,7 @@ impl Seen {
         let grouped = match output.kind {
             MetricType::Histogram | MetricType::GaugeHistogram => true,
             MetricType::Summary | MetricType::StateSet => true,
-            MetricType::Counter => format.is_openmetrics(),
+            MetricType::Counter => format.keeps_created(),
             _ => false,
         };
         Seen {

@@ -76,6 +76,17 @@ impl Conflicts {
         self.counts.iter().all(|n| *n == 0)
     }
 
+    /// What there is so far, for [`Conflicts::back_to`].
+    pub(crate) fn mark(&self) -> ([u64; 4], usize) {
+        (self.counts, self.first.len())
+    }
+
+    /// Forgets what was added since.
+    pub(crate) fn back_to(&mut self, (counts, first): ([u64; 4], usize)) {
+        self.counts = counts;
+        self.first.truncate(first);
+    }
+
     pub(crate) fn add(&mut self, kind: ConflictKind, family: &str, detail: impl FnOnce() -> String) {
         self.counts[kind as usize] += 1;
         if self.first.len() < Conflicts::KEPT {

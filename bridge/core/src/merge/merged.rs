@@ -175,10 +175,18 @@ impl<'s> Merged<'s> {
 
     /// The name of its `_created` samples, if the text format must write them apart.
     pub(super) fn created_apart(&self, sources: &Sources, format: Format) -> Option<String> {
+        if format.keeps_created() {
+            return None;
+        }
+        self.created(sources, format)
+    }
+
+    /// The name of its `_created` samples, if it has some.
+    fn created(&self, sources: &Sources, format: Format) -> Option<String> {
         let Form::Whole(kind) = self.form else {
             return None;
         };
-        if self.single || format.is_openmetrics() || kind == MetricType::Gauge {
+        if self.single || kind == MetricType::Gauge {
             return None;
         }
         let created = format!("{}_created", self.base(kind));
@@ -192,7 +200,9 @@ impl<'s> Merged<'s> {
     /// The names that a family of several sample names claims for itself alone, and
     /// whether another family of that name is a conflict of origins: where only
     /// OpenMetrics claims the name, it is that format which cannot say both.
-    pub(super) fn claims(&self, format: Format) -> Vec<(String, bool)> {
+    ///
+    /// In protobuf `_created` is no series, unless the type cannot be kept after all.
+    pub(super) fn claims(&self, sources: &Sources, format: Format) -> Vec<(String, bool)> {
         use MetricType::{Counter, GaugeHistogram, Histogram, Info, Summary};
         let Form::Whole(kind) = self.form else {
             return Vec::new();
@@ -210,6 +220,14 @@ impl<'s> Merged<'s> {
         let mut all: Vec<_> = both.iter().map(|s| name(s, true)).collect();
         if format.is_openmetrics() {
             all.extend(openmetrics.iter().map(|s| name(s, false)));
+        }
+        if format.is_protobuf()
+            && let Some(created) = self.created(sources, format)
+        {
+            all.push((created, false));
+            if kind == Counter {
+                all.push((self.name.clone().into_owned(), false));
+            }
         }
         all
     }
@@ -259,7 +277,7 @@ impl<'s> Merged<'s> {
     pub(super) fn simple_names(&self, sources: &'s Sources, format: Format) -> Vec<Cow<'s, str>> {
         match self.form {
             Form::Cut(_) => self.sample_names(sources, format),
-            Form::Whole(_) if !self.claims(format).is_empty() => {
+            Form::Whole(_) if !self.claims(sources, format).is_empty() => {
                 let created = self.created_apart(sources, format);
                 created.map(Cow::Owned).into_iter().collect()
             }

@@ -68,6 +68,24 @@ impl<'s> Plan<'s> {
         let outputs = outputs(&merged, sources, format, &mut conflicts);
         Plan { outputs, conflicts, merged }
     }
+
+    /// An output that turned out not to keep its type, as outputs without one.
+    pub(crate) fn cut<'o>(&self, output: &'o Output<'s>, sources: &'s Sources, format: Format) -> Vec<Output<'o>> {
+        let mut names = BTreeMap::new();
+        for part in &output.parts {
+            let all = self.merged[part.merged].sample_names(sources, format);
+            names.extend(all.into_iter().map(|name| (name, part.merged)));
+        }
+        let cut = |(name, merged): (Cow<'s, str>, usize)| Output {
+            kind: MetricType::Unknown,
+            help: output.help,
+            unit: output.unit,
+            parts: vec![Part { merged, select: Select::Only(name.clone()) }],
+            compare: output.compare,
+            name,
+        };
+        names.into_iter().map(cut).collect()
+    }
 }
 
 /// Where a dump's family has no sample.
@@ -125,7 +143,7 @@ fn narrow(index: usize) -> u32 {
 fn cut_clashing(merged: &mut [Merged<'_>], sources: &Sources, format: Format, conflicts: &mut Conflicts) {
     let mut owners: BTreeMap<String, Vec<(usize, bool)>> = BTreeMap::new();
     for (i, family) in merged.iter().enumerate() {
-        for (name, counted) in family.claims(format) {
+        for (name, counted) in family.claims(sources, format) {
             owners.entry(name).or_default().push((i, counted));
         }
     }
