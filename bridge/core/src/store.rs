@@ -17,6 +17,8 @@ mod created;
 mod plain;
 mod structure;
 
+use std::borrow::Cow;
+
 use crate::labels::Labels;
 use crate::model::{MetricType, Parsed, UnixMs};
 use plain::{Plain, StoredFamily};
@@ -52,10 +54,10 @@ pub struct FamilyTraits {
 }
 
 /// A family of a stored dump.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct FamilyRef<'a> {
     /// The text-format name (see [`crate::model`]).
-    pub name: &'a str,
+    pub name: Cow<'a, str>,
     /// Its type.
     pub kind: MetricType,
     /// HELP, unescaped.
@@ -75,10 +77,10 @@ enum FamilyForm<'a> {
 
 /// A sample of a stored dump. `injected` and `labels` share no name: written one after
 /// the other they are the series' labels.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct StoredSample<'a> {
     /// The sample's name as text 0.0.4 writes it.
-    pub name: &'a str,
+    pub name: Cow<'a, str>,
     /// The origin's labels for this sample, canonical spelling, no braces.
     pub injected: &'a str,
     /// The body's labels, canonical spelling, no braces.
@@ -171,9 +173,10 @@ impl StoredDump {
         }
     }
 
-    /// What dumps have in common that differ in values only; good for comparing while both live.
+    /// What dumps have in common that differ in values only, if it is known; good for comparing
+    /// while both live.
     pub fn shape_id(&self) -> Option<usize> {
-        self.shaped().map(Shaped::shape_id)
+        self.shaped().and_then(Shaped::shape_id)
     }
 
     pub(crate) fn shaped(&self) -> Option<&Shaped> {
@@ -192,7 +195,7 @@ impl From<Shaped> for StoredDump {
 
 fn plain_family<'a>(plain: &'a Plain, family: &'a StoredFamily) -> FamilyRef<'a> {
     FamilyRef {
-        name: &family.name,
+        name: Cow::Borrowed(&family.name),
         kind: family.kind,
         help: family.help.as_deref(),
         unit: family.unit.as_deref(),
@@ -224,9 +227,9 @@ impl<'a> FamilyRef<'a> {
     }
 
     /// The distinct names of its samples, in the order of their first appearance.
-    pub fn sample_names(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+    pub fn sample_names(&self) -> impl Iterator<Item = Cow<'a, str>> + use<'a> {
         let (plain, shaped) = match self.form {
-            FamilyForm::Plain(family, _) => (Some(family.names.iter().map(AsRef::as_ref)), None),
+            FamilyForm::Plain(family, _) => (Some(family.names.iter().map(|name| Cow::Borrowed(name.as_ref()))), None),
             FamilyForm::Shaped(family) => (None, Some(family.sample_names())),
         };
         plain.into_iter().flatten().chain(shaped.into_iter().flatten())

@@ -342,6 +342,164 @@ proptest! {
     }
 }
 
+/// Ids that a target may write into its names; the last two are none.
+const IDS: &[&str] = &[
+    "local_1700000000000",
+    "local_1800000000001",
+    "app_20240101120000_0001",
+    "app_20240101120000_10001",
+    "application_1700000000000_0001",
+    "spark_0123456789abcdef0123456789abcdef",
+    "local_170000000000",
+    "x",
+];
+
+/// Lines of a dump that has an id in its names.
+const NAMED: &[&str] = &[
+    "m_ID_driver_a_Value{type=\"gauges\"} 1",
+    "m_ID_driver_b 2",
+    "m_ID_driver_b{app=\"ID\"} 2",
+    "# HELP m_ID_c The counter.",
+    "# TYPE m_ID_c counter",
+    "m_ID_c 5",
+    "m_ID_c_total 6",
+    "m_ID_c_created 1600000000",
+    "# TYPE m_ID_c_total counter",
+    "# TYPE m_ID_c_created gauge",
+    "# HELP m_ID_h The histogram of ID.",
+    "# TYPE m_ID_h histogram",
+    "m_ID_h_bucket{le=\"+Inf\"} 2",
+    "m_ID_h_sum 1",
+    "m_ID_h_count 2",
+    "# UNIT m_ID_u_seconds seconds",
+    "m_ID_u_seconds 4",
+    "m_ID 1",
+    "ID 1",
+    "ID_x 1",
+    "n_ID_a 1",
+    "m_ID_ID 1",
+    "m_IDx 1",
+    "m:ID:r 1",
+    " m_ID_blank 1",
+    "{\"m_ID_quoted\"} 1",
+    "m_local_1800000000001_driver_b 3",
+    "m_app_20240101120000_0001 3",
+    "# TYPE m_application_1700000000000_0001 summary",
+    "m_ID_count 7",
+    "m_a 1",
+    "m_b 1",
+    "m_lz 1",
+    "m_z 1",
+    "m_K2pVarId_driver_b 1",
+    "# about ID",
+    "m_spark_ID 1",
+    "m_s{m_ID=\"x\",ID=\"y\"} 1",
+];
+
+/// Dumps of a few origins that differ in their ids and little else.
+#[derive(Debug, Clone)]
+struct Named {
+    origin: usize,
+    id: usize,
+    /// Lines that come or go.
+    toggled: Vec<usize>,
+    change: Change,
+}
+
+fn named() -> impl Strategy<Value = Named> {
+    let toggled = prop_oneof![3 => Just(Vec::new()), 1 => prop::collection::vec(0..NAMED.len(), 1..3)];
+    let change = prop_oneof![2 => Just(Change::Nothing), 1 => change()];
+    (0..3usize, 0..IDS.len(), toggled, change).prop_map(|(origin, id, toggled, change)| Named {
+        origin,
+        id,
+        toggled,
+        change,
+    })
+}
+
+proptest! {
+    #![proptest_config(cases(2))]
+    #[test]
+    fn ids_in_names(
+        first in prop_oneof![4 => Just(0), 1 => 0..NAMED.len()],
+        lines in prop::collection::vec(0..NAMED.len(), 0..16),
+        openmetrics in prop::bool::weighted(0.3),
+        steps in prop::collection::vec(named(), 2..10),
+    ) {
+        let mut both = Both::new(&CacheConfig::default());
+        let mut lines: Vec<usize> = std::iter::once(first).chain(lines).collect();
+        for step in &steps {
+            for line in &step.toggled {
+                match lines.iter().position(|l| l == line) {
+                    Some(at) if at > 0 => drop(lines.remove(at)),
+                    _ => lines.push(*line),
+                }
+            }
+            let text: String = lines.iter().map(|l| format!("{}\n", NAMED[*l])).collect();
+            let end = if openmetrics { "# EOF\n" } else { "" };
+            let text = format!("{}{end}", text.replace("ID", IDS[step.id]));
+            both.apply(&format!("i=\"{}\"", step.origin), &changed(text.as_bytes(), &step.change));
+            both.compare();
+        }
+        both.check_account();
+    }
+}
+
+/// A real driver's dump under another id, as another driver of its version would write it.
+fn driver(dump: &str, id: &str) -> String {
+    dump.replace("local_1795218838759", id).replace("app_20261120235950_0001", id)
+}
+
+#[test]
+fn drivers_share_their_shape() {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/dumps");
+    for name in ["spark_driver", "spark_cldriver"] {
+        let [one, later] = ["01", "02"].map(|n| std::fs::read_to_string(format!("{dir}/{name}.{n}.txt")).unwrap());
+        let mut both = Both::new(&CacheConfig::default());
+        let mut bytes = Vec::new();
+        for (i, id) in IDS.iter().take(6).enumerate() {
+            both.apply(&format!("i=\"{i}\""), driver(&one, id).as_bytes());
+            bytes.push(both.fast.view().bytes);
+        }
+        both.compare();
+        let each = (bytes[5] - bytes[0]) / 5;
+        let series = both.fast.view().series / 6;
+        assert!(each < series * 12, "{name}: {each} bytes for another driver of {series} series");
+        // Each in its own shape from now on, and one that starts again as another application.
+        for (i, id) in IDS.iter().take(6).rev().enumerate() {
+            both.apply(&format!("i=\"{i}\""), driver(&later, id).as_bytes());
+        }
+        both.compare();
+        both.check_account();
+        for i in 0..6 {
+            both.apply(&format!("i=\"{i}\""), b"");
+        }
+        assert_eq!(both.fast.view().bytes, 0);
+    }
+}
+
+/// Which family comes first may depend on the id; so may what is found by its name.
+#[test]
+fn families_are_in_the_order_of_their_names() {
+    let mut both = Both::new(&CacheConfig::default());
+    for (i, id) in IDS.iter().enumerate() {
+        let names = ["m_ID_x", "m_b", "ID", "m_lz", "m_ID", "ID_x", "m", "m_z", "n_ID_a", "m_sq"];
+        let dump: String = names.iter().map(|name| format!("{} 1\n", name.replace("ID", id))).collect();
+        let key = format!("i=\"{i}\"");
+        both.apply(&key, dump.as_bytes());
+        both.compare();
+        let view = both.fast.view();
+        let stored = view.origins.values().find(|o| *o.key == *key).and_then(|o| o.dump.clone()).unwrap();
+        let mut sorted: Vec<String> = names.iter().map(|name| name.replace("ID", id)).collect();
+        sorted.sort();
+        assert_eq!(stored.families().map(|f| f.name.into_owned()).collect::<Vec<_>>(), sorted);
+        for name in &sorted {
+            assert_eq!(stored.find(name).map(|f| f.name.into_owned()).as_ref(), Some(name));
+        }
+        assert!(stored.find("m_K2pVarId").is_none());
+    }
+}
+
 /// The bodies of `vectors.tgz`, where it is: `codec_vectors` says so if it is not.
 fn vectors() -> Vec<Vec<u8>> {
     let root = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");

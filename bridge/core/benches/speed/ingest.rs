@@ -96,6 +96,7 @@ fn rounds(case: &Case) -> usize {
 pub(crate) fn cold() {
     let mut cases = real_cases();
     cases.push(synthetic::million(true));
+    cases.push(synthetic::drivers(200));
     cases.push(synthetic::hostile());
     for case in &cases {
         let cold = || {

@@ -12,7 +12,7 @@ fn resident() -> usize {
 }
 
 pub(crate) fn table() {
-    for case in [synthetic::million(false), synthetic::million(true)] {
+    for case in [synthetic::million(false), synthetic::million(true), synthetic::drivers(1000)] {
         let mut cache = cache();
         let before = resident();
         apply(&mut cache, &case, 0, None);

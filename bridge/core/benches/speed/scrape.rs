@@ -62,7 +62,7 @@ pub(crate) fn profile() {
 }
 
 pub(crate) fn tables() {
-    for case in [synthetic::million(false), synthetic::million(true)] {
+    for case in [synthetic::million(false), synthetic::million(true), synthetic::drivers(1000)] {
         let mut cache = cache();
         (0..2).for_each(|n| _ = apply(&mut cache, &case, n, None));
         println!("{}", case.name);

@@ -1,5 +1,5 @@
 //! Series that no machine here has: a million over 2,700 origins, and a hostile mix.
-use crate::cases::{Case, Origin};
+use crate::cases::{Case, Origin, real};
 
 /// The pace of a linear congruential generator: the same dumps in every run.
 struct Lcg(u64);
@@ -63,6 +63,19 @@ pub(crate) fn fleet(name: &str, origins: usize, per_origin: usize, private: bool
 pub(crate) fn million(private: bool) -> Case {
     let name = if private { "1M series, private shapes" } else { "1M series, shared shapes" };
     fleet(name, 2700, 370, private)
+}
+
+/// Spark drivers of one version, each with its application's id in every name: two real
+/// scrapes of one, renamed.
+pub(crate) fn drivers(count: usize) -> Case {
+    let real = real();
+    let dumps: Vec<&str> = real["spark_driver"].iter().take(2).map(|d| std::str::from_utf8(d).unwrap()).collect();
+    let id = dumps[0].split("metrics_").nth(1).and_then(|rest| rest.split("_driver").next()).unwrap();
+    let one = |i: usize| {
+        let renamed = |dump: &&str| dump.replace(id, &format!("app_20240101120000_{i:04}")).into_bytes();
+        Origin::new(i, dumps.iter().map(renamed).collect())
+    };
+    Case { name: format!("{count} Spark drivers"), origins: (0..count).map(one).collect() }
 }
 
 /// Nothing that a cache of shapes likes: every dump a new shape, one origin of 200,000

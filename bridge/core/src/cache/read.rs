@@ -43,7 +43,7 @@ pub(crate) fn read(
         let dump = StoredDump::build(&parsed, labels, config.honor_labels, &config.fixed);
         return Ok(prepared(dump, bytes, format, parsed));
     };
-    if let Some(dump) = shapes.take(&rules, &body, last) {
+    if let Some(dump) = shapes.take(&rules, &body, last).or_else(|| shapes.store_variable(&rules, &body)) {
         return Ok(Prepared { dump, bytes, format, rejected: Vec::new(), rejections: Vec::new(), entitled: 0 });
     }
     let (parsed, trace) = codec::parse_traced(format, &body, &options)?;

@@ -2,6 +2,7 @@
 use std::io::Write;
 
 use crate::labels::{escape_value, is_legacy_metric_name};
+use crate::store::shape::Name;
 
 /// Appends `name{injected,labels} value`, or `{"näme",injected,labels} value`.
 pub(super) fn push_series(out: &mut Vec<u8>, name: &str, injected: &str, labels: &str, value: &str) {
@@ -37,10 +38,14 @@ pub(super) fn push_series(out: &mut Vec<u8>, name: &str, injected: &str, labels:
 /// Appends a line, `name{injected,labels} value`, where the rest of the template is
 /// `{labels} `, or `name{injected} value` where it is one blank.
 #[inline]
-pub(super) fn push_template(out: &mut Vec<u8>, name: &[u8], injected: &[u8], rest: &[u8], value: &[u8]) {
+pub(super) fn push_template(out: &mut Vec<u8>, name: Name<'_>, injected: &[u8], rest: &[u8], value: &[u8]) {
     // One check of the room for all the pieces.
     out.reserve(name.len() + injected.len() + rest.len() + value.len() + 4);
-    out.extend_from_slice(name);
+    out.extend_from_slice(name.head.as_bytes());
+    if !name.id.is_empty() {
+        out.extend_from_slice(name.id.as_bytes());
+        out.extend_from_slice(name.tail.as_bytes());
+    }
     if injected.is_empty() {
         out.extend_from_slice(rest);
     } else {
@@ -110,7 +115,7 @@ mod tests {
         .map(|(name, injected, rest, start)| (name, injected, rest, format!("{start}7\n")))
         {
             let mut out = Vec::new();
-            push_template(&mut out, name.as_bytes(), injected.as_bytes(), rest.as_bytes(), b"7");
+            push_template(&mut out, Name::from(name), injected.as_bytes(), rest.as_bytes(), b"7");
             assert_eq!(String::from_utf8(out).unwrap(), expected);
         }
     }

@@ -30,7 +30,7 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 
 use crate::merge::{Compare, ConflictKind, Conflicts, Output, Part, Plan, Select, Source, Sources, origin_name};
-use crate::store::shape::{ShapedFamily, Stage};
+use crate::store::shape::{Name, ShapedFamily, Stage};
 use crate::store::{FamilyRef, StoredSample};
 use chunks::Chunks;
 use protobuf::{Message, Unfit};
@@ -270,7 +270,7 @@ impl Writer<'_, '_> {
                 self.escaped(output, part, &sample, source, seen)?;
                 continue;
             }
-            if !selects(&part.select, sample.name) {
+            if !selects(&part.select, Name::from(sample.name.as_ref())) {
                 continue;
             }
             if !seen.admits(&sample, None, source, suspect) {
@@ -305,17 +305,10 @@ impl Writer<'_, '_> {
     fn copied(&mut self, part: &Part<'_>, family: &ShapedFamily<'_>) -> ControlFlow<()> {
         let injected = family.injected().as_bytes();
         for line in family.lines() {
-            let (name, rest) = line.template.split_at(line.name);
-            if !selects(&part.select, name) {
+            if !selects(&part.select, line.name) {
                 continue;
             }
-            line::push_template(
-                self.chunks.buffer(),
-                name.as_bytes(),
-                injected,
-                rest.as_bytes(),
-                line.value.as_bytes(),
-            );
+            line::push_template(self.chunks.buffer(), line.name, injected, line.rest.as_bytes(), line.value.as_bytes());
             self.samples += 1;
             self.chunks.line_done()?;
         }
@@ -331,15 +324,15 @@ impl Writer<'_, '_> {
         source: u32,
         seen: &mut Seen,
     ) -> ControlFlow<()> {
-        let name = escape::metric_name(sample.name);
-        if !selects(&part.select, &name) {
+        let name = escape::metric_name(&sample.name);
+        if !selects(&part.select, Name::from(name.as_ref())) {
             return ControlFlow::Continue(());
         }
         let Some([injected, labels]) = escape::label_texts([sample.injected, sample.labels]) else {
             self.left_out(output, source, sample);
             return ControlFlow::Continue(());
         };
-        let plain = StoredSample { name: &name, injected: &injected, labels: &labels, ..*sample };
+        let plain = StoredSample { name, injected: &injected, labels: &labels, ..*sample };
         if !seen.admits(&plain, Some(sample), source, true) {
             self.left_out(output, source, sample);
             return ControlFlow::Continue(());
@@ -372,10 +365,10 @@ impl Writer<'_, '_> {
     }
 }
 
-fn selects(select: &Select<'_>, name: &str) -> bool {
+fn selects(select: &Select<'_>, name: Name<'_>) -> bool {
     match select {
         Select::All => true,
-        Select::Only(wanted) => name == wanted,
-        Select::Except(other) => name != other,
+        Select::Only(wanted) => name.equals(wanted),
+        Select::Except(other) => !name.equals(other),
     }
 }

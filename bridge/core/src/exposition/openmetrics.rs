@@ -49,7 +49,7 @@ fn push_metadata(out: &mut Vec<u8>, keyword: &str, name: &str, text: &str) {
 /// Timestamps are seconds. An exemplar is written where the format has a place for it:
 /// at a counter's total and at buckets.
 pub(super) fn push_sample(out: &mut Vec<u8>, family: &Output<'_>, sample: &StoredSample<'_>, utf8: bool) {
-    push_series(out, sample.name, sample.injected, sample.labels, sample.value);
+    push_series(out, &sample.name, sample.injected, sample.labels, sample.value);
     if let Some(ms) = sample.timestamp {
         out.push(b' ');
         push_seconds(out, ms);

@@ -56,11 +56,11 @@ impl Seen {
             _ => {}
         }
         if !self.grouped {
-            let key = identity(sample.name, &[sample.injected, sample.labels], None);
+            let key = identity(&sample.name, &[sample.injected, sample.labels], None);
             let owner = Owner { source, original: None };
             return self.owners.insert(key, owner).is_none();
         }
-        let own = self.own_label(sample.name);
+        let own = self.own_label(&sample.name);
         let group = |s: &StoredSample<'_>| identity("", &[s.injected, s.labels], own);
         let (key, original) = (group(sample), original.map(group));
         let owner = Owner { source, original };

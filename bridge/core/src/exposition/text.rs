@@ -34,7 +34,7 @@ pub(super) fn push_header(out: &mut Vec<u8>, family: &Output<'_>) {
 
 /// Timestamps are milliseconds; an exemplar has no place in this format.
 pub(super) fn push_sample(out: &mut Vec<u8>, sample: &StoredSample<'_>) {
-    push_series(out, sample.name, sample.injected, sample.labels, sample.value);
+    push_series(out, &sample.name, sample.injected, sample.labels, sample.value);
     if let Some(ms) = sample.timestamp {
         out.push(b' ');
         push_integer(out, ms);

@@ -192,7 +192,7 @@ impl<'s> Merged<'s> {
         let created = format!("{}_created", self.base(kind));
         let has = self.members.iter().any(|(s, f)| {
             let family = sources.all[*s as usize].dump.family(*f as usize);
-            family.is_some_and(|f| f.sample_names().any(|n| format.metric_name(n) == created.as_str()))
+            family.is_some_and(|f| f.sample_names().any(|n| format.metric_name(n) == created))
         });
         has.then_some(created)
     }

@@ -110,7 +110,7 @@ fn merge<'s>(sources: &'s Sources, format: Format) -> Vec<Merged<'s>> {
                 places.push(NOWHERE);
                 continue;
             }
-            let name = format.metric_name(family.name);
+            let name = format.metric_name(family.name.clone());
             let place = (narrow(s), narrow(f));
             let at = match index.get(&name) {
                 Some(at) => {
@@ -268,10 +268,11 @@ fn join_same_names<'s>(all: Vec<Output<'s>>, conflicts: &mut Conflicts) -> Vec<O
 
 impl Format {
     /// The name as this format writes it.
-    pub(crate) fn metric_name<'n>(self, name: &'n str) -> Cow<'n, str> {
-        match self.utf8() {
-            true => Cow::Borrowed(name),
-            false => escape::metric_name(name),
+    pub(crate) fn metric_name<'n>(self, name: Cow<'n, str>) -> Cow<'n, str> {
+        match name {
+            name if self.utf8() => name,
+            Cow::Borrowed(name) => escape::metric_name(name),
+            Cow::Owned(name) => Cow::Owned(escape::metric_name(&name).into_owned()),
         }
     }
 }

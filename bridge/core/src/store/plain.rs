@@ -2,6 +2,7 @@
 //! exemplar of sample after sample), and a span for each. For dumps that are not regular
 //! (something was rejected, two series became one) and for the bridge's own metrics; in
 //! the tests it says what the shapes must show.
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use super::collide::Collider;
@@ -85,7 +86,7 @@ impl StoredFamily {
         self.spans.iter().enumerate().map(move |(i, span)| {
             let (labels, value, exemplar) = (span.labels as usize, span.value as usize, span.exemplar as usize);
             let sample = StoredSample {
-                name: &self.names[usize::from(span.name)],
+                name: Cow::Borrowed(&self.names[usize::from(span.name)]),
                 injected: injected.get(span.injected as usize).map_or("", AsRef::as_ref),
                 labels: &self.text[start..labels],
                 value: &self.text[labels..value],

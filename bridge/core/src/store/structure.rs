@@ -4,6 +4,7 @@
 //!
 //! A family that does not fit is written as `unknown` there: same samples, no type
 //! (OpenMetrics 1.0.0, "Overall Structure" and "Metric types").
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use super::StoredSample;
@@ -12,7 +13,7 @@ use crate::model::{MetricType, UnixMs};
 
 /// What the rules look at.
 pub(super) struct Line<'a> {
-    pub(super) name: &'a str,
+    pub(super) name: Cow<'a, str>,
     pub(super) labels: &'a str,
     pub(super) value: &'a str,
     pub(super) timestamp: Option<UnixMs>,
@@ -206,7 +207,12 @@ mod tests {
             let (head, tail) = line.split_once(' ').unwrap_or((line, ""));
             let (name, labels) = head.split_once('{').unwrap_or((head, ""));
             let (value, timestamp) = tail.split_once(' ').unwrap_or((tail, ""));
-            lines.push(Line { name, labels: labels.trim_end_matches('}'), value, timestamp: timestamp.parse().ok() });
+            lines.push(Line {
+                name: name.into(),
+                labels: labels.trim_end_matches('}'),
+                value,
+                timestamp: timestamp.parse().ok(),
+            });
         }
         fits(kind, family, &lines)
     }

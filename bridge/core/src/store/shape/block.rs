@@ -1,8 +1,10 @@
 //! A run of lines without their values.
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Context;
+use super::variable::{Name, PLACEHOLDER};
 use crate::model::MetricType;
 
 /// Lines, and the families that they are. Immutable.
@@ -14,6 +16,8 @@ pub(super) struct Block {
     /// Where the segments end, and where what follows the last value ends.
     pub(super) segments: u32,
     pub(super) tail: u32,
+    /// Where the text has the placeholder of an id (module `variable`).
+    pub(super) holes: Box<[u32]>,
     pub(super) lines: Box<[Line]>,
     pub(super) families: Box<[FamilyShape]>,
     /// Where a body's label met one of the origin's.
@@ -73,16 +77,36 @@ impl Block {
         &self.text[piece.at as usize..(piece.at + piece.length) as usize]
     }
 
+    /// A name that is a piece of the text, with an id for the placeholder.
+    pub(super) fn name<'a>(&'a self, piece: Piece, id: &'a str) -> Name<'a> {
+        let hole = match self.holes.is_empty() {
+            true => None,
+            false => {
+                let next = self.holes.partition_point(|hole| *hole < piece.at);
+                let end = (piece.at + piece.length) as usize;
+                let hole = self.holes.get(next).filter(|hole| **hole as usize + PLACEHOLDER.len() <= end);
+                hole.map(|hole| (*hole - piece.at) as usize)
+            }
+        };
+        Name::new(self.piece(piece), hole, id)
+    }
+
     /// Bytes of memory.
     pub(super) fn bytes(&self) -> usize {
         let families = self.families.iter().map(FamilyShape::bytes).sum::<usize>();
-        size_of::<Block>() + 16 + self.text.len() + size_of_val(self.lines.as_ref()) + families
+        size_of::<Block>()
+            + 16
+            + self.text.len()
+            + size_of_val(self.holes.as_ref())
+            + size_of_val(self.lines.as_ref())
+            + families
     }
 
     /// Whether another block may stand in its place.
     pub(super) fn is_same(&self, other: &Block) -> bool {
         self.text == other.text
             && (self.segments, self.tail) == (other.segments, other.tail)
+            && self.holes == other.holes
             && self.lines == other.lines
             && self.families == other.families
             && self.context == other.context
@@ -90,12 +114,16 @@ impl Block {
 
     /// The beginning of its first line, by which the block is found in a body: the line
     /// if it holds no value, else what stands before the value.
-    pub(super) fn probe(&self) -> &str {
+    pub(super) fn probe(&self, id: &str) -> Cow<'_, str> {
         let first = self.lines.first().map_or(self.tail, |l| l.segment) as usize;
         let segment = &self.text[..first];
-        match segment.find('\n') {
+        let line = match segment.find('\n') {
             Some(end) => &segment[..=end],
             None => segment,
+        };
+        match self.holes.first() {
+            Some(hole) if (*hole as usize) < line.len() => Cow::Owned(line.replacen(PLACEHOLDER, id, 1)),
+            _ => Cow::Borrowed(line),
         }
     }
 }
@@ -109,8 +137,8 @@ impl Drop for Block {
 }
 
 impl FamilyShape {
-    pub(super) fn name<'b>(&self, block: &'b Block) -> &'b str {
-        block.piece(self.name)
+    pub(super) fn name<'b>(&self, block: &'b Block, id: &'b str) -> Name<'b> {
+        block.name(self.name, id)
     }
 
     /// The lines in the order of the samples.
@@ -123,16 +151,17 @@ impl FamilyShape {
 
     /// Whether each of its samples has the family's name.
     pub(super) fn is_single(&self, block: &Block) -> bool {
-        self.names.is_empty() && self.sample_names(block).all(|name| name == self.name(block))
+        let own = block.piece(self.name);
+        self.names.is_empty() && self.sample_names(block).all(|name| block.piece(name) == own)
     }
 
     /// The distinct names of its samples.
-    pub(super) fn sample_names<'b>(&'b self, block: &'b Block) -> impl Iterator<Item = &'b str> {
+    pub(super) fn sample_names<'b>(&'b self, block: &'b Block) -> impl Iterator<Item = Piece> + use<'b> {
         let single = (self.names.is_empty() && self.count > 0).then(|| {
             let line = &block.lines[self.line(0) as usize];
             Piece { at: line.template, length: u32::from(line.name) }
         });
-        self.names.iter().copied().chain(single).map(|p| block.piece(p))
+        self.names.iter().copied().chain(single)
     }
 
     fn bytes(&self) -> usize {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 use super::block::{Block, FamilyShape, Line, Piece};
-use super::{Context, Rules};
+use super::{Context, Rules, variable};
 use crate::codec::Trace;
 use crate::labels::is_legacy_metric_name;
 use crate::model::{Family, MetricType, Parsed, Sample};
@@ -19,16 +19,17 @@ const LARGE: u32 = 16;
 /// A block ends when it has so many.
 const FULL: u32 = 64;
 
-/// The blocks of a regular dump, and where what stands behind them begins. `None`: no
-/// shape can be made of it.
+/// The blocks of a regular dump, and where what stands behind them begins. `variable`: it
+/// has placeholders for an id. `None`: no shape can be made of it.
 pub(super) fn blocks(
     body: &str,
     parsed: &Parsed<'_>,
     trace: &Trace,
     rules: &Rules<'_>,
     context: &Arc<Context>,
+    variable: bool,
 ) -> Option<(Vec<Block>, usize)> {
-    let dump = Dump::new(body, parsed, trace)?;
+    let dump = Dump { variable, ..Dump::new(body, parsed, trace)? };
     let mut collider = Collider::new(rules.labels, rules.honor_labels, rules.fixed);
     let mut blocks = Vec::new();
     let mut start = 0;
@@ -63,6 +64,7 @@ struct Dump<'d, 'a> {
     counts: Vec<u32>,
     /// Where each stored family's last line is in the trace.
     last: Vec<usize>,
+    variable: bool,
 }
 
 impl<'d, 'a> Dump<'d, 'a> {
@@ -86,7 +88,7 @@ impl<'d, 'a> Dump<'d, 'a> {
             counts[family] += u32::from(line.sample.is_some());
             last[family] = at;
         }
-        Some(Dump { body, parsed, trace, homes, stored_in, counts, last })
+        Some(Dump { body, parsed, trace, homes, stored_in, counts, last, variable: false })
     }
 
     fn family_at(&self, at: usize) -> u32 {
@@ -180,7 +182,12 @@ impl Builder<'_, '_, '_, '_> {
         }
         let mut text = std::mem::take(&mut self.text);
         text.push_str(&self.extra);
+        let holes = match self.dump.variable {
+            true => memchr::memmem::find_iter(text.as_bytes(), variable::PLACEHOLDER).map(|at| at as u32).collect(),
+            false => Box::default(),
+        };
         Some(Block {
+            holes,
             text: text.into_boxed_str(),
             segments: u32::try_from(segments).ok()?,
             tail: u32::try_from(tail).ok()?,

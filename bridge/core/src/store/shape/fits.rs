@@ -9,7 +9,7 @@ pub(super) fn fits(family: &ShapedFamily<'_>) -> bool {
         return family.lines().all(|line| counts(line.value));
     }
     let lines: Vec<Line<'_>> = family.samples().map(Line::from).collect();
-    structure::fits(family.kind(), family.name(), &lines)
+    structure::fits(family.kind(), &family.name(), &lines)
 }
 
 /// Whether a value is a number of at least 0.

@@ -1,9 +1,11 @@
 //! A dump as its shape and its values, and how its samples are read.
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::block::{Block, FamilyShape};
+use super::block::{Block, FamilyShape, Piece};
 use super::take::Harvest;
+use super::variable::Name;
 use super::{DumpShape, fits};
 use crate::labels::Labels;
 use crate::model::{MetricType, UnixMs};
@@ -17,6 +19,8 @@ const STRIDE: usize = 16;
 pub(crate) struct Shaped {
     pub(super) shape: Arc<DumpShape>,
     labels: Labels,
+    /// What stands for the placeholder in names; empty where there is none.
+    id: Box<str>,
     /// The values, line after line.
     values: Box<str>,
     lengths: Box<[u8]>,
@@ -50,7 +54,7 @@ pub(crate) struct ShapedFamily<'a> {
 }
 
 impl Shaped {
-    pub(super) fn new(shape: Arc<DumpShape>, labels: &Labels, harvest: Harvest) -> Shaped {
+    pub(super) fn new(shape: Arc<DumpShape>, labels: &Labels, harvest: Harvest<'_>) -> Shaped {
         // What a value's grammar allows is ASCII.
         let values: Box<str> = std::str::from_utf8(harvest.values()).unwrap_or_default().into();
         let mut marks = Vec::with_capacity(harvest.lengths.len() / STRIDE + 1);
@@ -62,6 +66,7 @@ impl Shaped {
         Shaped {
             shape,
             labels: labels.clone(),
+            id: harvest.id.into(),
             values,
             lengths: harvest.lengths.into_boxed_slice(),
             marks: marks.into_boxed_slice(),
@@ -69,6 +74,10 @@ impl Shaped {
             exemplars: harvest.exemplars.into_boxed_slice(),
             fits: std::sync::OnceLock::new(),
         }
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.id
     }
 
     /// How many bytes of values the next dump may have.
@@ -96,7 +105,7 @@ impl Shaped {
         let places = &self.shape.places;
         let at = places.binary_search_by(|place| {
             let block = &self.shape.blocks[place.block as usize];
-            block.families[place.family as usize].name(block).cmp(name)
+            block.families[place.family as usize].name(block, &self.id).order(Name::from(name))
         });
         at.ok()
     }
@@ -105,14 +114,15 @@ impl Shaped {
         self.lengths.len()
     }
 
-    /// What tells dumps of one shape.
-    pub(crate) fn shape_id(&self) -> usize {
-        Arc::as_ptr(&self.shape) as usize
+    /// What tells dumps of one shape and the same names.
+    pub(crate) fn shape_id(&self) -> Option<usize> {
+        self.id.is_empty().then(|| Arc::as_ptr(&self.shape) as usize)
     }
 
     pub(crate) fn own_bytes(&self) -> usize {
         let exemplars = self.exemplars.iter().map(|(_, e)| e.len() + 16);
         size_of::<Shaped>()
+            + self.id.len()
             + self.values.len()
             + self.lengths.len()
             + size_of_val(self.marks.as_ref())
@@ -167,25 +177,26 @@ impl Shaped {
 
 /// Name and labels of a template, `name{labels} ` or `name `.
 pub(super) fn parts(template: &str, name: usize) -> (&str, &str) {
-    let rest = &template[name..];
-    let labels = if rest.len() > 3 { &rest[1..rest.len() - 2] } else { "" };
-    (&template[..name], labels)
+    (&template[..name], labels(&template[name..]))
 }
 
-/// One line of a family: its template and its value.
+fn labels(rest: &str) -> &str {
+    if rest.len() > 3 { &rest[1..rest.len() - 2] } else { "" }
+}
+
+/// One line of a family.
 pub(crate) struct ShapedLine<'a> {
-    /// `name{labels} ` or `name `.
-    pub(crate) template: &'a str,
-    /// The length of the name in it.
-    pub(crate) name: usize,
+    pub(crate) name: Name<'a>,
+    /// `{labels} ` or a blank.
+    pub(crate) rest: &'a str,
     pub(crate) value: &'a str,
     /// The line in the dump.
     line: u32,
 }
 
 impl<'a> ShapedFamily<'a> {
-    pub(crate) fn name(&self) -> &'a str {
-        self.shape.name(self.block)
+    pub(crate) fn name(&self) -> Cow<'a, str> {
+        self.shape.name(self.block, &self.dump.id).text()
     }
 
     pub(crate) fn kind(&self) -> MetricType {
@@ -222,8 +233,9 @@ impl<'a> ShapedFamily<'a> {
         self.dump.labels.canonical()
     }
 
-    pub(crate) fn sample_names(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        self.shape.sample_names(self.block)
+    pub(crate) fn sample_names(&self) -> impl Iterator<Item = Cow<'a, str>> + use<'a> {
+        let ShapedFamily { dump, block, .. } = *self;
+        self.shape.sample_names(block).map(|name| block.name(name, &dump.id).text())
     }
 
     /// Its lines in the order of the samples.
@@ -242,23 +254,21 @@ impl<'a> ShapedFamily<'a> {
             at += length;
             next = line + 1;
             let kept = &block.lines[in_block as usize];
-            let template = &block.text[kept.template as usize..(kept.template + kept.length) as usize];
-            ShapedLine { template, name: usize::from(kept.name), value, line }
+            let name = Piece { at: kept.template, length: u32::from(kept.name) };
+            let rest = &block.text[(name.at + name.length) as usize..(kept.template + kept.length) as usize];
+            ShapedLine { name: block.name(name, &dump.id), rest, value, line }
         })
     }
 
     pub(crate) fn samples(&self) -> impl Iterator<Item = StoredSample<'a>> + use<'a> {
         let dump = self.dump;
-        self.lines().map(move |line| {
-            let (name, labels) = parts(line.template, line.name);
-            StoredSample {
-                name,
-                injected: dump.labels.canonical(),
-                labels,
-                value: line.value,
-                timestamp: dump.timestamp(line.line),
-                exemplar: dump.exemplar(line.line),
-            }
+        self.lines().map(move |line| StoredSample {
+            name: line.name.text(),
+            injected: dump.labels.canonical(),
+            labels: labels(line.rest),
+            value: line.value,
+            timestamp: dump.timestamp(line.line),
+            exemplar: dump.exemplar(line.line),
         })
     }
 

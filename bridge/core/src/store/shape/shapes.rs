@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, Weak};
 use foldhash::fast::RandomState;
 
 use super::block::Block;
-use super::{DumpShape, Rules};
+use super::{DumpShape, Rules, variable};
 
 /// So many known shapes are tried for an origin without one.
 const TRIED: usize = 4;
@@ -114,6 +114,7 @@ impl Shapes {
         let is_same = |other: &DumpShape| {
             other.context == shape.context
                 && other.tail == shape.tail
+                && other.places == shape.places
                 && other.blocks.len() == shape.blocks.len()
                 && other.blocks.iter().zip(&shape.blocks).all(|(a, b)| Arc::ptr_eq(a, b))
         };
@@ -133,7 +134,10 @@ impl Shapes {
             Some(b'#') => memchr::memchr(b'\n', body),
             _ => memchr::memchr2(b'{', b' ', body),
         };
-        self.hash(&body[..end.unwrap_or(0)])
+        let line = &body[..end.unwrap_or(0)];
+        // Whatever the id is.
+        let id = variable::of_body(body).filter(|id| id.end <= line.len()).unwrap_or(0..0);
+        self.hash((&line[..id.start], &line[id.end..]))
     }
 
     /// Shapes that a body may have, the newest first.

@@ -1,15 +1,16 @@
 //! Compares a body with a shape and takes its values.
-use std::sync::Arc;
-
 use super::DumpShape;
 use super::block::{Block, Line};
 use super::value;
+use super::variable::PLACEHOLDER;
 use crate::codec::{self, Format};
 use crate::model::UnixMs;
 
 /// What a body has beside its shape.
 #[derive(Debug, Default)]
-pub(super) struct Harvest {
+pub(super) struct Harvest<'i> {
+    /// What stands for the placeholder.
+    pub(super) id: &'i str,
     /// The values' text; only the first [`Harvest::used`] bytes count.
     values: Vec<u8>,
     used: usize,
@@ -28,15 +29,18 @@ pub(super) struct Mark {
     exemplars: usize,
 }
 
-/// Takes the values of a body that has exactly this shape. `room`: how many bytes of
-/// values are expected.
-pub(super) fn take(shape: &Arc<DumpShape>, body: &[u8], room: usize) -> Option<(Arc<DumpShape>, Harvest)> {
-    let mut harvest = Harvest::with_room(room, shape.lines as usize);
+/// Takes the values of a body that has exactly this shape, with this id in its names.
+/// `room`: how many bytes of values are expected.
+pub(super) fn take<'i>(shape: &DumpShape, id: &'i str, body: &[u8], room: usize) -> Option<Harvest<'i>> {
+    if shape.variable == id.is_empty() {
+        return None;
+    }
+    let mut harvest = Harvest::with_room(room, shape.lines as usize, id);
     let mut at = 0;
     for block in &shape.blocks {
         at = harvest.block(block, body, at, shape.context.format)?;
     }
-    (&body[at..] == shape.tail.as_bytes()).then(|| (shape.clone(), harvest))
+    (&body[at..] == shape.tail.as_bytes()).then_some(harvest)
 }
 
 /// Whether two texts of the same length are the same. Segments are short: sixteen bytes at
@@ -51,9 +55,9 @@ fn same(a: &[u8], b: &[u8]) -> bool {
     steps.all(|(a, b)| a == b) && last_a == last_b
 }
 
-impl Harvest {
-    pub(super) fn with_room(bytes: usize, lines: usize) -> Harvest {
-        Harvest { values: vec![0; bytes + 64], lengths: Vec::with_capacity(lines), ..Harvest::default() }
+impl<'i> Harvest<'i> {
+    pub(super) fn with_room(bytes: usize, lines: usize, id: &'i str) -> Harvest<'i> {
+        Harvest { id, values: vec![0; bytes + 64], lengths: Vec::with_capacity(lines), ..Harvest::default() }
     }
 
     /// The values' text.
@@ -83,12 +87,10 @@ impl Harvest {
     pub(super) fn block(&mut self, block: &Block, body: &[u8], mut at: usize, format: Format) -> Option<usize> {
         let text = block.text.as_bytes();
         let mut from = 0;
+        let mut holes: &[u32] = &block.holes;
         for line in &block.lines {
             let segment = &text[from..from + line.segment as usize];
-            let value = at + segment.len();
-            if !same(body.get(at..value)?, segment) {
-                return None;
-            }
+            let value = self.behind(segment, from, &mut holes, body, at)?;
             from += segment.len();
             let length = match value::plain(&body[value..]) {
                 Some(length) if line.flags & Line::TIME == 0 => length,
@@ -101,8 +103,30 @@ impl Harvest {
             at = value + length + 1;
         }
         let tail = &text[from..block.tail as usize];
-        let end = at + tail.len();
-        (body.get(at..end)? == tail).then_some(end)
+        self.behind(tail, from, &mut holes, body, at)
+    }
+
+    /// Where the body goes on behind a segment, if it has it at `at`. `holes` are those of
+    /// the text from `from` on, where the segment begins.
+    #[inline]
+    fn behind(&self, segment: &[u8], from: usize, holes: &mut &[u32], body: &[u8], mut at: usize) -> Option<usize> {
+        let mut rest = segment;
+        while let Some((hole, others)) = holes.split_first()
+            && (*hole as usize) < from + segment.len()
+        {
+            let before = *hole as usize - from - (segment.len() - rest.len());
+            for piece in [&rest[..before], self.id.as_bytes()] {
+                let end = at + piece.len();
+                if !same(body.get(at..end)?, piece) {
+                    return None;
+                }
+                at = end;
+            }
+            rest = &rest[before + PLACEHOLDER.len()..];
+            *holes = others;
+        }
+        let end = at + rest.len();
+        same(body.get(at..end)?, rest).then_some(end)
     }
 
     /// Appends the value at `value`.
