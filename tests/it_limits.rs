@@ -81,6 +81,8 @@ impl Bench {
         if key == GOOD {
             assert_eq!(told["verdict"], "exposed");
             assert_eq!(told["found"]["last_refusal"], newest["detail"]);
+            // Too many in a row, and none would be read.
+            self.produce(good("steady 1\n"));
         } else {
             assert_eq!(told["verdict"], "unknown");
             assert!(told["explanation"][0].as_str().unwrap().contains(reason), "{told}");
@@ -231,6 +233,29 @@ fn a_bomb_is_refused_before_it_goes_off() {
     }
     let grown = peak().saturating_sub(before);
     assert!(grown < UNPACKED / 8, "the process has grown by {grown} bytes");
+}
+
+/// An origin that sends nothing but what is refused is not read any more; the others are.
+#[test]
+fn an_origin_whose_dumps_are_refused_again_and_again_is_in_quarantine() {
+    let Some(bench) = Bench::start() else { return };
+    let other = |n: u32| Record::new("cluster=\"acme\",job=\"other\"", format!("other {n}\n"));
+    for _ in 0..20 {
+        bench.produce(good("{{{\n"));
+    }
+    bench.produce(good("steady 2\n"));
+    bench.produce(other(1));
+    eventually_ok("the other origin is shown", LONG, || {
+        let text = bench.bridge.scrape();
+        if text.contains("other{cluster=\"acme\",job=\"other\"} 1\n") { Ok(()) } else { Err(text) }
+    });
+    let topic = ("topic", bench.topic.as_str());
+    let dropped = bench.bridge.own("kafka2prom_records_dropped_total", &[topic, ("reason", "quarantined")]);
+    assert_eq!((bench.rejected("not_a_dump"), dropped), (8.0, 13.0));
+    assert_eq!(bench.bridge.own("kafka2prom_origins_quarantined", &[topic]), 1.0);
+    assert!(bench.shows_good(), "the last good dump stays");
+    let told = bench.bridge.explain(GOOD);
+    assert!(told["found"]["last_refusal"].as_str().unwrap().contains("one a minute is read"), "{told}");
 }
 
 /// Parts of one dump are bounded together.

@@ -243,7 +243,8 @@ QUARANTINE = Alert(
     severity="warning",
     unit="count",
     summary="{value} origins of {topic} are in quarantine",
-    description="{value} origins of {topic} cost more than they may and are not read any more, so that the others are.",
+    description="{value} origins of {topic} send dumps that are refused one after another. One a minute of each is read, so that "
+    "they cost the others nothing.",
     dashboard="k2p-origins?var-topic={topic}",
     tests=cases(
         [Gauge(f'kafka2prom_origins_quarantined{{{HERE},topic="k2p.metrics"}}', good=0, bad=2, under=0, edge=0, over=1)],

@@ -1,6 +1,6 @@
 """The bridges, and what waits in front of them."""
 from fleet import UP
-from model import (GREEN, NONE_WANTED, OF_THRESHOLD, RED, SOME_MATTER, UP_DOWN, Column, Dashboard, Q, Row, Variable, limit, quantile,
+from model import (GREEN, NONE_WANTED, OF_MANY, OF_THRESHOLD, RED, SOME_MATTER, UP_DOWN, Column, Dashboard, Q, Row, Variable, limit, quantile,
                    rate, series, since, stat, table, threshold, timeline, value_map)
 
 PART = '{topic=~"$topic",partition=~"$partition"}'
@@ -155,7 +155,7 @@ BRIDGE = Dashboard(
                    Q(rate("kafka2prom_commits_total", HERE, "result"), "{{result}}")),
             series("Handover time", "Median of an hour's handovers, by kind and phase.", "s",
                    Q(quantile(0.5, since("kafka2prom_handover_seconds_bucket", HERE, "1h"), "kind, phase, le"), "{{kind}} {{phase}}"),
-                   empty="empty while nothing has moved for an hour"),
+                   empty="empty while nothing has moved for an hour", points=OF_MANY),
             series("Group as seen", "Partitions without an owner, as far as each bridge can tell.", "none",
                    Q(of("kafka2prom_group_unowned_partitions") + f" and on (instance) {of('kafka2prom_group_map_complete')} == 1",
                      "{{instance}}")),

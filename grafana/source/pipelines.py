@@ -1,6 +1,6 @@
 """Pipelines: all of them, and one."""
 from fleet import FAILED_NOW, LAST
-from model import (BLUE, GREEN, NONE_WANTED, OF_MANY, OF_WINDOWS, RED, SOME_MATTER, YELLOW, Column, Dashboard, Q, Row, Variable, added, bars, latest,
+from model import (BLUE, GREEN, NONE_WANTED, OF_MANY, OF_WINDOWS, RED, SOME_MATTER, YELLOW, Column, Dashboard, Q, Row, Variable, added, added_by, bars, latest,
                    quantile, series, stat, steps, table, threshold, value_map)
 
 RUNS = "pipeline:pipeline_runs:max"
@@ -29,7 +29,7 @@ def mean_runtime(window, by=""):
 
 
 def runtime(q, window):
-    return quantile(q, added(DURATION + "_bucket", MINE, window), "pipeline_id, le")
+    return f'histogram_quantile({q}, {added_by("pipeline_id, le", DURATION + "_bucket", MINE, window)})'
 
 
 def gained(metric, by, **labels):

@@ -1,5 +1,5 @@
 """Objectives and what is left of their budgets."""
-from model import (NONE_WANTED, OF_WINDOWS, SOME_MATTER, GREEN, RED, YELLOW, Column, Dashboard, Q, Row, Variable, added, limit, series, stat,
+from model import (NONE_WANTED, OF_WINDOWS, SOME_MATTER, GREEN, RED, YELLOW, Column, Dashboard, Q, Row, Variable, added, added_by, limit, series, stat,
                    steps, table, threshold)
 from pipelines import MINE, PIPELINE, RUNS, WINDOW_NOTE, mine, success
 
@@ -9,8 +9,8 @@ TOPIC = '{topic=~"$topic"}'
 # Of a budget: what is left, and times as fast as it may go.
 LEFT = steps(RED, (0, YELLOW), (0.25, GREEN))
 BURN = steps(GREEN, (1, YELLOW), (3, RED))
-FAILED = f'sum by (pipeline_id) ({added(RUNS, mine(status="FAILED"), "30d")})'
-ENDED = f'(sum by (pipeline_id) ({added(RUNS, MINE, "30d")}) > 0)'
+FAILED = added_by("pipeline_id", RUNS, mine(status="FAILED"), "30d")
+ENDED = f'({added_by("pipeline_id", RUNS, MINE, "30d")} > 0)'
 REMAINING = f"1 - ({FAILED} / {ENDED}) / on (pipeline_id) (1 - {OBJECTIVE})"
 
 

@@ -51,8 +51,9 @@ ORIGINS = Dashboard(
                          mappings=tuple(value_map(_0=("stale", RED), _1=("up", GREEN)))),
                   Column("Series", Q(f"max by (cluster, job, instance) (kafka2prom_origin_series{ORIGIN})"), unit="short"),
                   Column("Age", Q(AGE), unit="s"), width=12, sort="Age"),
-            series("Stale by cluster", "Origins that are stale.", "none",
-                   Q(f"sum by (cluster) (1 - kafka2prom_origin_up{ORIGIN})", "{{cluster}}"), points=OF_MANY),
+            series("Stale by cluster", "Origins that are stale; and those in quarantine, by topic: their dumps are refused one after "
+                   "another.", "none", Q(f"sum by (cluster) (1 - kafka2prom_origin_up{ORIGIN})", "{{cluster}}"),
+                   Q('sum by (topic) (kafka2prom_origins_quarantined{topic=~"$topic"})', "{{topic}} in quarantine"), points=OF_MANY),
             series("Age of last dumps", "Of the ten that are most behind.", "s", Q(f"topk(10, {AGE})",
                    "{{cluster}} {{job}} {{instance}}"), points=OF_MANY),
             bars("Largest origins", "Origins with the most series.", "short",

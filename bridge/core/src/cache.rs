@@ -20,6 +20,7 @@ mod config;
 mod interval;
 mod memory;
 mod outcome;
+mod quarantine;
 mod read;
 mod slots;
 mod steps;
@@ -35,6 +36,7 @@ pub use config::{CacheConfig, Limits, Now, Staleness};
 pub(crate) use interval::CLOCK_SET_BACK;
 pub use memory::{TopicMemory, UNLIMITED};
 pub use outcome::{Accepted, Applied, CatalogueEntry, Expired, Outcome, RefusedRecord};
+pub use quarantine::{PERIOD as QUARANTINE, REFUSED_IN_A_ROW};
 pub(crate) use read::Prepared;
 
 use crate::envelope::{self, OriginKey, RawRecord};
@@ -47,6 +49,7 @@ use crate::store::shape::Shapes;
 use crate::view::{Origin, PartitionView};
 use interval::Interval;
 use memory::Share;
+use quarantine::Quarantine;
 
 /// How many refusals are kept for the status page.
 pub const KEPT_REFUSALS: usize = 50;
@@ -64,6 +67,7 @@ pub struct PartitionCache {
     slots: HashMap<Arc<str>, Slot, RandomState>,
     unfinished: HashMap<Arc<str>, Assembly>,
     refusals: VecDeque<RefusedRecord>,
+    quarantine: Quarantine,
     /// What readers see; shares everything with earlier views that did not change.
     origins: OrdMap<Arc<str>, Arc<Origin>>,
     position: i64,
@@ -134,6 +138,7 @@ impl PartitionCache {
             slots: HashMap::default(),
             unfinished: HashMap::new(),
             refusals: VecDeque::new(),
+            quarantine: Quarantine::default(),
             origins: OrdMap::new(),
             position,
             log_time: UnixMs::MIN,
@@ -253,6 +258,7 @@ impl PartitionCache {
             self.forget(key);
         }
         expired.incomplete = self.expire_parts(now);
+        self.quarantine.expire(now.mono);
         // Others' partitions came and went, shapes went with their last view.
         self.settle_memory();
         expired
@@ -267,6 +273,7 @@ impl PartitionCache {
             origins: self.origins.clone(),
             series: self.series,
             bytes: self.used_bytes(),
+            quarantined: self.quarantine.len(),
         })
     }
 

@@ -102,11 +102,13 @@ pub enum DropReason {
     /// Its key belonged to this partition before the topic gained some, and belongs to
     /// another one now (rule 10): of a producer that has not heard of it, or read again.
     Repartitioned,
+    /// Its origin is in quarantine: the dumps before it were refused one after another.
+    Quarantined,
 }
 
 impl DropReason {
     /// Every reason, for metrics that must exist before the first drop.
-    pub const ALL: [DropReason; 8] = [
+    pub const ALL: [DropReason; 9] = [
         DropReason::Older,
         DropReason::Conflated,
         DropReason::DropOldest,
@@ -115,6 +117,7 @@ impl DropReason {
         DropReason::Duplicate,
         DropReason::Revoked,
         DropReason::Repartitioned,
+        DropReason::Quarantined,
     ];
 
     /// The label value.
@@ -128,6 +131,7 @@ impl DropReason {
             DropReason::Duplicate => "duplicate",
             DropReason::Revoked => "revoked",
             DropReason::Repartitioned => "repartitioned",
+            DropReason::Quarantined => "quarantined",
         }
     }
 }

@@ -54,4 +54,6 @@ pub struct PartitionView {
     pub series: u64,
     /// Estimated bytes of memory of everything that the partition's owner keeps for it.
     pub bytes: u64,
+    /// Origins whose dumps are not read for now, because too many in a row were refused.
+    pub quarantined: usize,
 }

@@ -99,8 +99,15 @@ fn literal(line: &str) -> Option<Result<LiteralFact, String>> {
 
 /// What a scrape would show of the series.
 fn expose(series: &Series) -> String {
-    let mut view =
-        PartitionView { topic: "case".into(), partition: 0, position: 0, origins: OrdMap::new(), series: 0, bytes: 0 };
+    let mut view = PartitionView {
+        topic: "case".into(),
+        partition: 0,
+        position: 0,
+        origins: OrdMap::new(),
+        series: 0,
+        bytes: 0,
+        quarantined: 0,
+    };
     for subject in series.subjects() {
         let origin = origin(series, subject);
         view.origins.insert(Arc::clone(&origin.key), Arc::new(origin));

@@ -430,7 +430,7 @@ fn expose(partitions: Vec<Arc<LivePartition>>, clock: impl FnOnce() -> MonoMs) -
 
 /// The view of a partition that was not read yet.
 fn empty_view(topic: Arc<str>, partition: i32) -> PartitionView {
-    PartitionView { topic, partition, position: 0, origins: Default::default(), series: 0, bytes: 0 }
+    PartitionView { topic, partition, position: 0, origins: Default::default(), series: 0, bytes: 0, quarantined: 0 }
 }
 
 #[cfg(test)]

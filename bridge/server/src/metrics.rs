@@ -205,6 +205,11 @@ const ORIGINS: MetricDef =
 const SERIES: MetricDef = MetricDef::gauge("kafka2prom_series", "Series of the partitions exposed.", TOPIC);
 const CACHE_BYTES: MetricDef =
     MetricDef::gauge("kafka2prom_cache_bytes", "Estimated memory of the dumps of the partitions exposed.", TOPIC);
+const ORIGINS_QUARANTINED: MetricDef = MetricDef::gauge(
+    "kafka2prom_origins_quarantined",
+    "Origins of which one dump a minute is read, because too many in a row were refused.",
+    TOPIC,
+);
 const GROUP_COMPLETE: MetricDef = MetricDef::gauge(
     "kafka2prom_group_map_complete",
     "1 if the markers of every partition of the group are known.",
@@ -279,6 +284,7 @@ pub static SERVER_METRICS: &[MetricDef] = &[
     ORIGINS,
     SERIES,
     CACHE_BYTES,
+    ORIGINS_QUARANTINED,
     GROUP_COMPLETE,
     GROUP_UNOWNED,
     ORIGIN_UP,

@@ -1,9 +1,11 @@
 //! The way of a record from its envelope to a verdict.
-use super::{Applied, Dump, Identity, Now, Outcome, PartitionCache, Taken, applied};
+use std::sync::Arc;
+
+use super::{Applied, Dump, Identity, Now, Outcome, PartitionCache, REFUSED_IN_A_ROW, Taken, applied};
 use crate::envelope::{Envelope, Op};
 use crate::model::UnixMs;
 use crate::parts::{Assembly, Piece, Progress, Step};
-use crate::reason::DropReason;
+use crate::reason::{DropReason, Refusal};
 
 impl PartitionCache {
     pub(super) fn take(&mut self, identity: &Identity, envelope: &Envelope<'_>, log_time: UnixMs, now: Now) -> Applied {
@@ -138,12 +140,31 @@ impl PartitionCache {
         if self.is_older(key, dump.at.dump_time) {
             return applied(key, dump.at.offset, Outcome::Dropped(DropReason::Older));
         }
+        if self.live && self.quarantine.holds(key, now.mono) {
+            return applied(key, dump.at.offset, Outcome::Dropped(DropReason::Quarantined));
+        }
         if !self.admits(key) {
             return self.refuse(Some(key), dump.at.offset, self.too_many(), now);
         }
         match self.read(identity, dump) {
-            Ok(prepared) => self.accept(identity, dump.at, prepared, &[], now),
-            Err(refusal) => self.refuse(Some(key), dump.at.offset, refusal, now),
+            Ok(prepared) => {
+                self.quarantine.accepted(key);
+                self.accept(identity, dump.at, prepared, &[], now)
+            }
+            Err(refusal) => {
+                let refusal = self.note_refused(key, refusal, now);
+                self.refuse(Some(key), dump.at.offset, refusal, now)
+            }
         }
+    }
+
+    /// Counts a dump that was read in vain; the one that begins a quarantine says so.
+    fn note_refused(&mut self, key: &Arc<str>, mut refusal: Refusal, now: Now) -> Refusal {
+        let most = self.most_known();
+        if self.live && self.quarantine.refused(key, now.mono, most) {
+            let why = format!("; {REFUSED_IN_A_ROW} of its dumps in a row were refused: now one a minute is read");
+            refusal.detail.push_str(&why);
+        }
+        refusal
     }
 }

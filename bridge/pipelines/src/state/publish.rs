@@ -35,6 +35,7 @@ impl EventState {
             origins: self.published.origins.clone(),
             series: self.published.series,
             bytes: self.published.bytes,
+            quarantined: 0,
         })
     }
 

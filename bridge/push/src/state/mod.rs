@@ -303,6 +303,7 @@ impl PushState {
             origins: self.published.origins.clone(),
             series: self.published.series,
             bytes: self.published.bytes,
+            quarantined: 0,
         })
     }
 

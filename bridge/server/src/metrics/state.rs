@@ -11,9 +11,9 @@ use prometheus::proto::MetricFamily;
 use prometheus::{GaugeVec, IntGauge, IntGaugeVec, Registry};
 
 use super::{
-    CACHE_BYTES, Clocks, GROUP_COMPLETE, GROUP_UNOWNED, LEASE_REMAINING, ORIGINS, PARTITION_LAG_RECORDS,
-    PARTITION_LAG_SECONDS, PARTITION_QUEUE_BYTES, PARTITION_QUEUE_CAPACITY, PARTITION_STATE, REPLAY_BLOCKED, SERIES,
-    SNAPSHOT_BEHIND, SNAPSHOT_BYTES, SNAPSHOT_TIME, WAIT_REMAINING,
+    CACHE_BYTES, Clocks, GROUP_COMPLETE, GROUP_UNOWNED, LEASE_REMAINING, ORIGINS, ORIGINS_QUARANTINED,
+    PARTITION_LAG_RECORDS, PARTITION_LAG_SECONDS, PARTITION_QUEUE_BYTES, PARTITION_QUEUE_CAPACITY, PARTITION_STATE,
+    REPLAY_BLOCKED, SERIES, SNAPSHOT_BEHIND, SNAPSHOT_BYTES, SNAPSHOT_TIME, WAIT_REMAINING,
 };
 use crate::live::{BlockReason, Exposed, GroupMap, LivePartition, LivePartitions, Marker};
 
@@ -71,6 +71,7 @@ struct Gauges {
     origins: IntGaugeVec,
     series: IntGaugeVec,
     bytes: IntGaugeVec,
+    quarantined: IntGaugeVec,
     complete: IntGauge,
     unowned: IntGauge,
     snapshot_time: GaugeVec,
@@ -93,6 +94,7 @@ impl Gauges {
             origins: int(&ORIGINS)?,
             series: int(&SERIES)?,
             bytes: int(&CACHE_BYTES)?,
+            quarantined: int(&ORIGINS_QUARANTINED)?,
             complete: GROUP_COMPLETE.int_gauge(registry)?,
             unowned: GROUP_UNOWNED.int_gauge(registry)?,
             snapshot_time: SNAPSHOT_TIME.gauge_vec(registry)?,
@@ -103,7 +105,7 @@ impl Gauges {
     }
 
     fn descs(&self) -> Vec<Desc> {
-        let all: [&dyn Collector; 16] = [
+        let all: [&dyn Collector; 17] = [
             &self.state,
             &self.lag_records,
             &self.lag_seconds,
@@ -114,6 +116,7 @@ impl Gauges {
             &self.origins,
             &self.series,
             &self.bytes,
+            &self.quarantined,
             &self.complete,
             &self.unowned,
             &self.snapshot_time,
@@ -166,18 +169,20 @@ impl Gauges {
     }
 
     fn fill_topics(&self, live: &LivePartitions, exposed: &[Exposed]) {
-        let mut sums: BTreeMap<Arc<str>, (u64, u64, u64)> =
-            live.topics().into_iter().map(|(topic, _)| (topic, (0, 0, 0))).collect();
+        let mut sums: BTreeMap<Arc<str>, (u64, u64, u64, u64)> =
+            live.topics().into_iter().map(|(topic, _)| (topic, (0, 0, 0, 0))).collect();
         for Exposed { view, .. } in exposed {
             let sum = sums.entry(view.topic.clone()).or_default();
             sum.0 += view.origins.values().filter(|o| o.dump.is_some()).count() as u64;
             sum.1 += view.series;
             sum.2 += view.bytes;
+            sum.3 += view.quarantined as u64;
         }
-        for (topic, (origins, series, bytes)) in sums {
+        for (topic, (origins, series, bytes, quarantined)) in sums {
             self.origins.with_label_values(&[&*topic]).set(clamp(origins));
             self.series.with_label_values(&[&*topic]).set(clamp(series));
             self.bytes.with_label_values(&[&*topic]).set(clamp(bytes));
+            self.quarantined.with_label_values(&[&*topic]).set(clamp(quarantined));
         }
     }
 

@@ -206,6 +206,7 @@ fn view(partition: i32, origins: &[(&str, Option<&str>)]) -> PartitionView {
         origins: origins.into_iter().map(|o| (o.key.clone(), Arc::new(o))).collect(),
         series,
         bytes: 1000,
+        quarantined: 0,
     }
 }
 
