@@ -46,6 +46,7 @@ mod it_handover;
 mod it_hole;
 mod it_limits;
 mod it_logs;
+mod it_memory;
 mod it_otel;
 mod it_pages;
 mod it_pipelines;

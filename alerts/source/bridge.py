@@ -252,7 +252,7 @@ QUARANTINE = Alert(
         for_=5,
     ),
 )
-LIMITS = ("too_many_series", "too_many_origins", "too_large", "label_too_long")
+LIMITS = ("too_many_series", "too_many_origins", "too_large", "label_too_long", "memory_limit")
 SERIES = Alert(
     name="SeriesLimitHit",
     expr="sum without (instance) (\n"
@@ -278,16 +278,26 @@ SERIES = Alert(
             name="another reason")],
 )
 GIB = 1024**3
+HELD = f'kafka2prom_partition_cache_bytes{{{HERE},topic="k2p.metrics",partition="%d"}}'
+TOPIC_MEMORY = [
+    Gauge(HELD % 0, good=GIB, bad=GIB),
+    Gauge(HELD % 1, good=0.7 * GIB, bad=0.9 * GIB),
+    Gauge(f'kafka2prom_cache_limit_bytes{{{HERE},topic="k2p.metrics"}}', good=2 * GIB, bad=2 * GIB),
+]
 MEMORY = Alert(
     name="MemoryNearLimit",
-    expr="kafka2prom_process_resident_memory_bytes\n  / " + threshold("memory_limit_bytes") + "\n  > " + threshold("memory_ratio"),
+    expr="(\n"
+    "  kafka2prom_process_resident_memory_bytes\n    / " + threshold("memory_limit_bytes") + "\n"
+    "  or sum without (partition) (kafka2prom_partition_cache_bytes)\n    / kafka2prom_cache_limit_bytes\n"
+    ") > " + threshold("memory_ratio"),
     for_="5m",
     severity="warning",
     unit="ratio",
     threshold="memory_ratio",
     summary="{instance} uses {value} of its memory",
-    description="{instance} uses {value} of the memory that it may (threshold {threshold}). At its limit it is killed, and "
-    "its partitions move to bridges that have no more.",
+    description="{instance} uses {value} of the memory that it, or one topic on it ({topic}), may (threshold {threshold}). "
+    "At its limit it is killed, and its partitions move to bridges that have no more. A topic at its limit takes no "
+    "origins any more.",
     dashboard=OF_BRIDGE,
     tests=cases(
         [Gauge(f"kafka2prom_process_resident_memory_bytes{{{HERE}}}", good=GIB, bad=3.8 * GIB, under=3.59 * GIB,
@@ -295,7 +305,13 @@ MEMORY = Alert(
         Firing(BRIDGE, 0.95),
         for_=5,
         moves="stays",
-    ),
+    )
+    + [
+        Case("fires", scene(TOPIC_MEMORY, [("bad", 8)]), (Check(7, (Firing({**BRIDGE, "topic": "k2p.metrics"}, 0.95),)),),
+             name="a topic's limit"),
+        Case("below", scene(TOPIC_MEMORY, [("good", 8)]), (Check(7),), name="a topic's limit"),
+        Case("below", scene(TOPIC_MEMORY[:2], [("bad", 8)]), (Check(7),), name="a topic without a limit"),
+    ],
 )
 SCRAPE = 'kafka2prom_scrape_seconds_bucket{%s,route="%s",le="%s"}'
 SLOW = Alert(

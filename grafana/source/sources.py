@@ -53,11 +53,13 @@ ORIGINS = Dashboard(
                   Column("Age", Q(AGE), unit="s"), width=12, sort="Age"),
             series("Stale by cluster", "Origins that are stale; and those in quarantine, by topic: their dumps are refused one after "
                    "another.", "none", Q(f"sum by (cluster) (1 - kafka2prom_origin_up{ORIGIN})", "{{cluster}}"),
-                   Q('sum by (topic) (kafka2prom_origins_quarantined{topic=~"$topic"})', "{{topic}} in quarantine"), points=OF_MANY),
+                   Q('sum by (topic) (kafka2prom_origins_quarantined{topic=~"$topic"})', "{{topic}} in quarantine"), width=6, points=OF_MANY),
             series("Age of last dumps", "Of the ten that are most behind.", "s", Q(f"topk(10, {AGE})",
-                   "{{cluster}} {{job}} {{instance}}"), points=OF_MANY),
+                   "{{cluster}} {{job}} {{instance}}"), width=6, points=OF_MANY),
             bars("Largest origins", "Origins with the most series.", "short",
-                 Q(f"topk(10, max by (cluster, job, instance) (kafka2prom_origin_series{ORIGIN}))", "{{cluster}} {{job}} {{instance}}")),
+                 Q(f"topk(10, max by (cluster, job, instance) (kafka2prom_origin_series{ORIGIN}))", "{{cluster}} {{job}} {{instance}}"), width=6),
+            bars("Heaviest origins", "Origins that take the most of a bridge's memory, by estimate.", "bytes",
+                 Q(f"topk(10, max by (cluster, job, instance) (kafka2prom_origin_bytes{ORIGIN}))", "{{cluster}} {{job}} {{instance}}"), width=6),
         ]),
         Row("Their dumps", [
             series("Refused", "Records refused whole, by reason.", "rps",

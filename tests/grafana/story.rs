@@ -80,7 +80,7 @@ impl Story {
         kafka.create_topic(&state, 2, &[("cleanup.policy", "compact")]);
         kafka.create_topic(&letters, 1, &[]);
         let rest = format!(
-            "topics: [{{name: {metrics}, staleness: 6s}}, {{name: {events}, kind: events}}, \
+            "topics: [{{name: {metrics}, staleness: 6s, limits: {{cache_bytes: 1GiB}}}}, {{name: {events}, kind: events}}, \
              {{name: {fragile}, kind: events}}, {{name: {pushes}, kind: push}}]\n\
              state: {{topic: {state}, deadletter: {letters}, snapshot_records: 100, snapshot_interval: 1h}}\n\
              templates: {{dir: '{}'}}\nruns: {{lost_after: 20s}}\nlogs: {{url: 'objects://{}'}}\n",

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use k2p_core::cache::UNLIMITED;
 use k2p_core::ownership::Identity;
 use k2p_logs::mask::Maskers;
 use k2p_logs::objects::Objects;
@@ -357,6 +358,8 @@ fn topic_info(topic: &consume::Topic) -> TopicInfo {
         ("dump_bytes", limits.dump_bytes),
         ("series_per_origin", limits.series_per_origin),
         ("origins", limits.origins),
+        ("origin_bytes", limits.origin_bytes),
+        ("cache_bytes", limits.cache_bytes),
         ("label_name_bytes", limits.label_name_bytes),
         ("label_value_bytes", limits.label_value_bytes),
     ];
@@ -368,7 +371,11 @@ fn topic_info(topic: &consume::Topic) -> TopicInfo {
             TopicKind::Metrics => topic.cache.staleness.to_string(),
             TopicKind::Events | TopicKind::Push => "never".to_owned(),
         },
-        limits: all.iter().map(|(name, value)| ((*name).to_owned(), *value as u64)).collect(),
+        limits: all
+            .iter()
+            .filter(|(_, value)| *value != UNLIMITED)
+            .map(|(name, value)| ((*name).to_owned(), *value as u64))
+            .collect(),
     }
 }
 

@@ -285,6 +285,8 @@ fn limits(section: &Section<'_>) -> Limits {
         dump_bytes: bytes("dump_bytes", default.dump_bytes),
         series_per_origin: count("series_per_origin", default.series_per_origin),
         origins: count("origins", default.origins),
+        origin_bytes: bytes("origin_bytes", default.origin_bytes),
+        cache_bytes: bytes("cache_bytes", default.cache_bytes),
         label_name_bytes: bytes("label_name_bytes", default.label_name_bytes),
         label_value_bytes: bytes("label_value_bytes", default.label_value_bytes),
     }

@@ -7,6 +7,7 @@
 //! views at the scrape (module `expose`) and are in no registry.
 use std::sync::Arc;
 
+use k2p_core::cache::UNLIMITED;
 use k2p_core::merge::ConflictKind;
 use k2p_core::model::SampleReason;
 use k2p_core::reason::{DropReason, RecordReason};
@@ -210,6 +211,16 @@ const ORIGINS_QUARANTINED: MetricDef = MetricDef::gauge(
     "Origins of which one dump a minute is read, because too many in a row were refused.",
     TOPIC,
 );
+const CACHE_LIMIT: MetricDef = MetricDef::gauge(
+    "kafka2prom_cache_limit_bytes",
+    "What the topic's dumps may take of this bridge's memory (limits.cache_bytes); absent without a limit.",
+    TOPIC,
+);
+const PARTITION_CACHE_BYTES: MetricDef = MetricDef::gauge(
+    "kafka2prom_partition_cache_bytes",
+    "Estimated memory of what the partition's owner keeps for it: dumps, shapes, unfinished dumps.",
+    PARTITION,
+);
 const GROUP_COMPLETE: MetricDef = MetricDef::gauge(
     "kafka2prom_group_map_complete",
     "1 if the markers of every partition of the group are known.",
@@ -238,6 +249,13 @@ pub(crate) const ORIGIN_LAST_DUMP: MetricDef = MetricDef::gauge(
 pub(crate) const ORIGIN_SERIES: MetricDef =
     MetricDef::gauge("kafka2prom_origin_series", "Series of the origin's last accepted dump; 0 once it is stale.", &[])
         .outside_registry();
+/// By the labels of the origin; in no registry.
+pub(crate) const ORIGIN_BYTES: MetricDef = MetricDef::gauge(
+    "kafka2prom_origin_bytes",
+    "Estimated memory of the origin's last accepted dump, its share of what it has in common with others included; 0 once it is stale.",
+    &[],
+)
+.outside_registry();
 
 /// Every metric of the server: the code, the documentation and the checks share it.
 pub static SERVER_METRICS: &[MetricDef] = &[
@@ -279,17 +297,20 @@ pub static SERVER_METRICS: &[MetricDef] = &[
     PARTITION_LAG_SECONDS,
     PARTITION_QUEUE_BYTES,
     PARTITION_QUEUE_CAPACITY,
+    PARTITION_CACHE_BYTES,
     LEASE_REMAINING,
     WAIT_REMAINING,
     ORIGINS,
     SERIES,
     CACHE_BYTES,
     ORIGINS_QUARANTINED,
+    CACHE_LIMIT,
     GROUP_COMPLETE,
     GROUP_UNOWNED,
     ORIGIN_UP,
     ORIGIN_LAST_DUMP,
     ORIGIN_SERIES,
+    ORIGIN_BYTES,
 ];
 
 /// The results that `commits_total` knows.
@@ -341,6 +362,8 @@ pub struct ServerMetrics {
     pub peer_requests: IntCounterVec,
     /// `family_conflicts`: Families that two origins describe differently, by what differs, as of the last whole scrape.
     pub family_conflicts: IntGaugeVec,
+    /// `cache_limit_bytes`: What the topic's dumps may take of this bridge's memory.
+    pub cache_limit: IntGaugeVec,
     /// `event_posts_total`: Requests with events, by status code.
     pub event_posts: IntCounterVec,
     /// `event_post_lines_total`: Events that came by HTTP: acknowledged by Kafka, or refused to the client.
@@ -385,6 +408,7 @@ impl ServerMetrics {
             scrapes_capacity: SCRAPES_CAPACITY.int_gauge(registry)?,
             peer_requests: PEER_REQUESTS.int_counter_vec(registry)?,
             family_conflicts: FAMILY_CONFLICTS.int_gauge_vec(registry)?,
+            cache_limit: CACHE_LIMIT.int_gauge_vec(registry)?,
             event_posts: EVENT_POSTS.int_counter_vec(registry)?,
             event_post_lines: EVENT_POST_LINES.int_counter_vec(registry)?,
             events_applied: EVENTS_APPLIED.int_counter_vec(registry)?,
@@ -432,6 +456,13 @@ impl ServerMetrics {
         }
         for result in ["ok", "failed"] {
             self.dead_letters.with_label_values(&[topic, result]);
+        }
+    }
+
+    /// Says the topic's limit of memory, if it has one.
+    pub fn set_cache_limit(&self, topic: &str, bytes: usize) {
+        if bytes != UNLIMITED {
+            self.cache_limit.with_label_values(&[topic]).set(i64::try_from(bytes).unwrap_or(i64::MAX));
         }
     }
 }

@@ -187,6 +187,7 @@ pub fn start(
     for topic in &config.topics {
         live.add_topic(topic.name.clone(), topic.policy);
         metrics.add_topic(&topic.name);
+        metrics.set_cache_limit(&topic.name, topic.cache.limits.cache_bytes);
     }
     // The runtime's `watch` has no group and asks for offsets; its `side` reads the markers.
     let (offsets, markers) = (config.kafka.watch_config(), config.kafka.side_config());

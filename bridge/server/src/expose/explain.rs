@@ -158,6 +158,7 @@ impl Explanation {
         if let Some(refusal) = &info.last_refusal {
             self.explanation.push(format!("A newer dump was refused: {refusal}"));
         }
+        self.say_memory(&info, partition);
         self.say_lag(partition, wall);
         self.say_limits(exposer, &partition.topic);
         if let (Some(metric), Some(dump)) = (metric, origin.dump.as_deref()) {
@@ -178,6 +179,14 @@ impl Explanation {
             .map_or(String::new(), |ms| format!(", the last one processed is {:.1} s old", super::list::seconds(ms)));
         let policy = partition.policy().as_str();
         self.explanation.push(format!("The partition is {records} records behind{age}; its policy is {policy}."));
+    }
+
+    fn say_memory(&mut self, info: &OriginInfo, partition: &LivePartition) {
+        if info.up {
+            let all = partition.view.load().bytes;
+            let text = format!("It takes {} bytes of memory, its whole partition {all}.", info.cache_bytes);
+            self.explanation.push(text);
+        }
     }
 
     fn say_limits(&mut self, exposer: &Exposer, topic: &str) {
@@ -249,7 +258,7 @@ impl MetricInfo {
         let Some(family) = dump.families().find(holds) else {
             return info;
         };
-        info.family = Some(family.name.to_owned());
+        info.family = Some(family.name.clone().into_owned());
         info.r#type = Some(format!("{:?}", family.kind).to_lowercase());
         let matches = family.samples().filter(|s| family.name == metric || s.name == metric);
         for sample in matches {

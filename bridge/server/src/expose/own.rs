@@ -3,6 +3,7 @@
 //! Those of the registry are written by the prometheus crate, those with an origin's
 //! labels from the views; both are read by our own codec, so that merging, formats and
 //! escaping are the same for all.
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use prometheus::TextEncoder;
 
 use super::Exposer;
 use super::list::seconds;
-use crate::metrics::{ORIGIN_LAST_DUMP, ORIGIN_SERIES, ORIGIN_UP};
+use crate::metrics::{ORIGIN_BYTES, ORIGIN_LAST_DUMP, ORIGIN_SERIES, ORIGIN_UP};
 
 /// The own metrics of this moment, about these views.
 pub(super) fn dump(exposer: &Exposer, views: &[Arc<PartitionView>]) -> Arc<StoredDump> {
@@ -43,9 +44,24 @@ fn push_origins(text: &mut String, views: &[Arc<PartitionView>]) {
     push_family(text, &ORIGIN_UP, views, |o| f64::from(u8::from(o.dump.is_some())));
     push_family(text, &ORIGIN_LAST_DUMP, views, |o| seconds(o.dump_time));
     push_family(text, &ORIGIN_SERIES, views, |o| o.dump.as_ref().map_or(0.0, |d| d.series() as f64));
+    let mut shares = HashMap::new();
+    push_family(text, &ORIGIN_BYTES, views, |o| o.dump.as_ref().map_or(0.0, |d| bytes(d, &mut shares) as f64));
 }
 
-fn push_family(text: &mut String, def: &MetricDef, views: &[Arc<PartitionView>], value: impl Fn(&Origin) -> f64) {
+/// Memory of a dump. Its share of a shape is a walk over the shape, made once for all dumps
+/// that have it.
+fn bytes(dump: &StoredDump, shares: &mut HashMap<usize, usize>) -> usize {
+    let own = dump.own_bytes();
+    let share = || dump.bytes() - own;
+    own + dump.shape_id().map_or(0, |id| *shares.entry(id).or_insert_with(share))
+}
+
+fn push_family(
+    text: &mut String,
+    def: &MetricDef,
+    views: &[Arc<PartitionView>],
+    mut value: impl FnMut(&Origin) -> f64,
+) {
     let name = def.name;
     let _infallible = writeln!(text, "# HELP {name} {}\n# TYPE {name} gauge", def.help);
     for origin in views.iter().flat_map(|v| v.origins.values()) {

@@ -12,8 +12,9 @@ use prometheus::{GaugeVec, IntGauge, IntGaugeVec, Registry};
 
 use super::{
     CACHE_BYTES, Clocks, GROUP_COMPLETE, GROUP_UNOWNED, LEASE_REMAINING, ORIGINS, ORIGINS_QUARANTINED,
-    PARTITION_LAG_RECORDS, PARTITION_LAG_SECONDS, PARTITION_QUEUE_BYTES, PARTITION_QUEUE_CAPACITY, PARTITION_STATE,
-    REPLAY_BLOCKED, SERIES, SNAPSHOT_BEHIND, SNAPSHOT_BYTES, SNAPSHOT_TIME, WAIT_REMAINING,
+    PARTITION_CACHE_BYTES, PARTITION_LAG_RECORDS, PARTITION_LAG_SECONDS, PARTITION_QUEUE_BYTES,
+    PARTITION_QUEUE_CAPACITY, PARTITION_STATE, REPLAY_BLOCKED, SERIES, SNAPSHOT_BEHIND, SNAPSHOT_BYTES, SNAPSHOT_TIME,
+    WAIT_REMAINING,
 };
 use crate::live::{BlockReason, Exposed, GroupMap, LivePartition, LivePartitions, Marker};
 
@@ -66,6 +67,7 @@ struct Gauges {
     lag_seconds: GaugeVec,
     queue_bytes: IntGaugeVec,
     queue_capacity: IntGaugeVec,
+    cache_bytes: IntGaugeVec,
     lease: GaugeVec,
     wait: GaugeVec,
     origins: IntGaugeVec,
@@ -89,6 +91,7 @@ impl Gauges {
             lag_seconds: PARTITION_LAG_SECONDS.gauge_vec(registry)?,
             queue_bytes: int(&PARTITION_QUEUE_BYTES)?,
             queue_capacity: int(&PARTITION_QUEUE_CAPACITY)?,
+            cache_bytes: int(&PARTITION_CACHE_BYTES)?,
             lease: LEASE_REMAINING.gauge_vec(registry)?,
             wait: WAIT_REMAINING.gauge_vec(registry)?,
             origins: int(&ORIGINS)?,
@@ -105,12 +108,13 @@ impl Gauges {
     }
 
     fn descs(&self) -> Vec<Desc> {
-        let all: [&dyn Collector; 17] = [
+        let all: [&dyn Collector; 18] = [
             &self.state,
             &self.lag_records,
             &self.lag_seconds,
             &self.queue_bytes,
             &self.queue_capacity,
+            &self.cache_bytes,
             &self.lease,
             &self.wait,
             &self.origins,
@@ -144,6 +148,7 @@ impl Gauges {
         let queued = p.queue_bytes.load(Ordering::Relaxed);
         self.queue_bytes.with_label_values(&labels).set(clamp(queued));
         self.queue_capacity.with_label_values(&labels).set(clamp(p.queue_capacity));
+        self.cache_bytes.with_label_values(&labels).set(clamp(p.view.load().bytes));
         let lease = p.lease_remaining(now).max(0);
         self.lease.with_label_values(&labels).set(seconds(lease));
         self.wait.with_label_values(&labels).set(seconds(p.wait_remaining(now)));

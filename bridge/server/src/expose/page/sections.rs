@@ -99,7 +99,7 @@ fn summary(status: &Status<'_>) -> String {
            </section>\n"
 }
 
-const PARTITION_COLUMNS: [(&str, &str); 8] = [
+const PARTITION_COLUMNS: [(&str, &str); 9] = [
     ("", "Partition"),
     ("", "State"),
     ("num", "Lag"),
@@ -107,6 +107,7 @@ const PARTITION_COLUMNS: [(&str, &str); 8] = [
     ("num", "Lease"),
     ("num", "Origins"),
     ("num", "Series"),
+    ("num", "Memory"),
     ("", "Owner"),
 ];
 
@@ -129,7 +130,7 @@ fn partition_row(p: &PartitionInfo, address: &str) -> String {
             _ => badge(Tone::Busy, "no marker"),
         };
         let blank = |label| cell("num none", label, "–");
-        let cells = ["Lag", "Queue", "Lease", "Origins", "Series"].map(blank).concat();
+        let cells = ["Lag", "Queue", "Lease", "Origins", "Series", "Memory"].map(blank).concat();
         return format!(
             "<tr>{}{}{cells}{}</tr>",
             cell("name", "Partition", &name),
@@ -145,6 +146,7 @@ fn partition_row(p: &PartitionInfo, address: &str) -> String {
         cell("num", "Lease", &duration((here.lease_remaining_seconds * 1000.0) as i64)),
         cell("num", "Origins", &count(here.origins as u64)),
         cell("num", "Series", &count(here.series)),
+        cell("num", "Memory", &bytes(here.cache_bytes)),
         cell("mono", "Owner", &owner),
     ];
     format!("<tr>{}</tr>", cells.concat())
@@ -196,8 +198,15 @@ fn queue(here: &Here) -> String {
     format!("{full} <small>of {of}, {policy}</small>")
 }
 
-const ORIGIN_COLUMNS: [(&str, &str); 6] =
-    [("", "Origin"), ("", "State"), ("num", "Age"), ("num", "Series"), ("num", "Dump"), ("", "Partition")];
+const ORIGIN_COLUMNS: [(&str, &str); 7] = [
+    ("", "Origin"),
+    ("", "State"),
+    ("num", "Age"),
+    ("num", "Series"),
+    ("num", "Dump"),
+    ("num", "Memory"),
+    ("", "Partition"),
+];
 
 fn origins(status: &Status<'_>) -> String {
     let page = &status.origins;
@@ -237,6 +246,7 @@ fn origin_row(o: &OriginInfo) -> String {
         cell("num", "Age", &duration((o.age_seconds * 1000.0) as i64)),
         cell("num", "Series", &count(o.series)),
         cell("num", "Dump", &bytes(o.dump_bytes)),
+        cell("num", "Memory", &bytes(o.cache_bytes)),
         cell("place", "Partition", &explain),
     ];
     format!("<tr>{}</tr>", cells.concat())
