@@ -28,7 +28,7 @@ fn protobuf(views: &[Arc<PartitionView>], format: Format) -> (Vec<MetricFamily>,
     assert_eq!(bytes.len() as u64, summary.bytes);
     let families = decode(&bytes);
     assert_eq!(families.len() as u64, summary.families);
-    let mut names: Vec<&str> = families.iter().map(messages::MetricFamily::name).collect();
+    let mut names: Vec<&str> = families.iter().map(MetricFamily::name).collect();
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), families.len(), "a family twice");
