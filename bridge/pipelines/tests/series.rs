@@ -361,6 +361,7 @@ proptest! {
             series.apply(&templates, fact);
             for subject in series.subjects() {
                 for line in shown(&series, subject).iter().filter(|line| !line.starts_with("size_bytes")) {
+                    let line = line.rsplit_once(" # {schema:").map_or(line.as_str(), |(line, _)| line);
                     let (name, value) = line.rsplit_once(' ').unwrap();
                     let value: f64 = value.parse().unwrap();
                     let before = last.insert(format!("{subject:?}{name}"), value).unwrap_or(0.0);
