@@ -44,16 +44,33 @@ impl Prometheus {
         Prometheus::start_with(generation, config, &|_| ())
     }
 
+    /// The same, with features switched on (`--enable-feature`).
+    ///
+    /// # Panics
+    /// Where it does not start, with its log.
+    pub fn start_featured(generation: Generation, config: &str, features: &str) -> Result<Prometheus, Missing> {
+        Prometheus::started(generation, config, features, &|_| ())
+    }
+
     /// The same, with a past: `fill` puts blocks into its data directory, which is kept for
     /// longer than Prometheus' default of 15 days.
     ///
     /// # Panics
     /// Where it does not start, with its log.
     pub fn start_with(generation: Generation, config: &str, fill: &dyn Fn(&Path)) -> Result<Prometheus, Missing> {
+        Prometheus::started(generation, config, "", fill)
+    }
+
+    fn started(
+        generation: Generation,
+        config: &str,
+        features: &str,
+        fill: &dyn Fn(&Path),
+    ) -> Result<Prometheus, Missing> {
         let program = parts::prometheus_tool(generation, "prometheus")?;
         let mut last = String::new();
         for _ in 0..ATTEMPTS {
-            match Prometheus::try_start(&program, config, fill) {
+            match Prometheus::try_start(&program, config, features, fill) {
                 Ok(prometheus) => return Ok(prometheus),
                 Err(why) => last = why,
             }
@@ -61,7 +78,7 @@ impl Prometheus {
         panic!("Prometheus {generation:?} does not start: {last}")
     }
 
-    fn try_start(program: &Path, config: &str, fill: &dyn Fn(&Path)) -> Result<Prometheus, String> {
+    fn try_start(program: &Path, config: &str, features: &str, fill: &dyn Fn(&Path)) -> Result<Prometheus, String> {
         let listen = format!("127.0.0.1:{}", free_port());
         let dir = new_dir("prometheus");
         let file = dir.join("prometheus.yml");
@@ -73,6 +90,9 @@ impl Prometheus {
         command.arg("--storage.tsdb.retention.time=60d");
         command.arg(format!("--web.listen-address={listen}")).arg("--web.enable-lifecycle");
         command.arg("--web.enable-remote-write-receiver");
+        if !features.is_empty() {
+            command.arg(format!("--enable-feature={features}"));
+        }
         let process = Supervised::start("prometheus", &command, Some(&dir));
         let prometheus = Prometheus { listen, dir, process };
         let ready = poll::within(START, || {

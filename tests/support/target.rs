@@ -8,6 +8,7 @@ use std::thread;
 pub struct Target {
     address: String,
     page: Arc<Mutex<Option<String>>>,
+    accept: Arc<Mutex<Option<String>>>,
 }
 
 impl Target {
@@ -16,20 +17,26 @@ impl Target {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let page = Arc::new(Mutex::new(Some(page.to_owned())));
-        let shown = page.clone();
+        let (shown, accept) = (page.clone(), Arc::new(Mutex::new(None)));
+        let heard = accept.clone();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let page = shown.lock().unwrap().clone();
                 // Whoever asks may hang up first.
-                let _ = page.map(|page| answer(stream, &page));
+                let _ = page.map(|page| answer(stream, &page, &heard));
             }
         });
-        Target { address, page }
+        Target { address, page, accept }
     }
 
     /// `HOST:PORT`.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// The header `Accept` of the last request.
+    pub fn accept(&self) -> Option<String> {
+        self.accept.lock().unwrap().clone()
     }
 
     /// From now on it shows this; `None`: it hangs up.
@@ -38,10 +45,15 @@ impl Target {
     }
 }
 
-fn answer(mut stream: TcpStream, page: &str) -> std::io::Result<()> {
+fn answer(mut stream: TcpStream, page: &str, heard: &Mutex<Option<String>>) -> std::io::Result<()> {
     let mut head = BufReader::new(stream.try_clone()?);
     let mut line = String::new();
     while head.read_line(&mut line)? > 2 {
+        if let Some((name, value)) = line.split_once(':')
+            && name.eq_ignore_ascii_case("accept")
+        {
+            *heard.lock().unwrap() = Some(value.trim().to_owned());
+        }
         line.clear();
     }
     write!(

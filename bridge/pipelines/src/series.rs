@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 pub use loss::{Changes, Loss};
-pub use native::{NativeHistogram, Span};
+pub use native::NativeHistogram;
 pub use render::Rendered;
 pub use snapshot::SnapshotError;
 

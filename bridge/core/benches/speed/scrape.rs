@@ -73,6 +73,7 @@ pub(crate) fn tables() {
             ("text, gzip", text, To::Gzip),
             ("text, zstd", text, To::Zstd),
             ("OpenMetrics, identity", openmetrics, To::Identity),
+            ("protobuf, identity", Format::Protobuf { utf8: true }, To::Identity),
         ] {
             let (mut firsts, mut totals, mut bytes) = (Vec::new(), Vec::new(), 0);
             for n in 0..ROUNDS {

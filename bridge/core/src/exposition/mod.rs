@@ -132,7 +132,8 @@ pub fn write(sources: &Sources, format: Format, sink: &mut dyn FnMut(Bytes) -> C
     let mut plan = Plan::new(sources, format);
     let outputs = std::mem::take(&mut plan.outputs);
     let message = format.is_protobuf().then(Message::default);
-    let mut writer = Writer { sources, plan, format, chunks: Chunks::new(sink), message, families: 0, samples: 0 };
+    let chunks = Chunks::new(sink);
+    let mut writer = Writer { sources, plan, format, chunks, message, members: Vec::new(), families: 0, samples: 0 };
     let mut flow = outputs.iter().try_for_each(|output| writer.family(output));
     if flow.is_continue() {
         if format.is_openmetrics() {
@@ -175,6 +176,8 @@ struct Writer<'s, 'k> {
     chunks: Chunks<'k>,
     /// The family at hand, of protobuf only.
     message: Option<Message>,
+    /// Room for the members of the family at hand.
+    members: Vec<(u32, u32)>,
     families: u64,
     samples: u64,
 }
@@ -190,7 +193,7 @@ impl Writer<'_, '_> {
             false => text::push_header(out, output),
         }
         self.families += 1;
-        self.members(output)
+        self.samples(output)
     }
 
     /// Writes a family as protobuf. If its type cannot be kept, it comes to light only now, by
@@ -201,7 +204,7 @@ impl Writer<'_, '_> {
         if let Some(message) = &mut self.message {
             message.begin(output);
         }
-        self.members(output)?;
+        self.samples(output)?;
         let Some(message) = &mut self.message else {
             return ControlFlow::Continue(());
         };
@@ -224,16 +227,17 @@ impl Writer<'_, '_> {
         self.chunks.line_done()
     }
 
-    fn members(&mut self, output: &Output<'_>) -> ControlFlow<()> {
+    fn samples(&mut self, output: &Output<'_>) -> ControlFlow<()> {
         let mut seen = Seen::new(output, self.format);
+        let mut members = std::mem::take(&mut self.members);
         for part in &output.parts {
-            for at in 0..self.plan.merged[part.merged].members.len() {
-                let members = &self.plan.merged[part.merged].members;
-                self.read_ahead(members, at);
-                let member = members[at];
-                self.member(output, part, member, &mut seen)?;
+            self.plan.members(part, &mut members);
+            for at in 0..members.len() {
+                self.read_ahead(&members, at);
+                self.member(output, part, members[at], &mut seen)?;
             }
         }
+        self.members = members;
         ControlFlow::Continue(())
     }
 

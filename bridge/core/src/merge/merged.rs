@@ -2,11 +2,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::plan::Compare;
+use super::plan::{Compare, Group};
 use super::{ConflictKind, Conflicts, Source, Sources};
 use crate::exposition::{Format, keyword};
 use crate::model::MetricType;
-use crate::store::{FamilyRef, StoredDump};
+use crate::store::FamilyRef;
 
 /// The families of one name over all sources.
 pub(crate) struct Merged<'s> {
@@ -25,9 +25,20 @@ pub(crate) struct Merged<'s> {
     overridden: bool,
     /// Every sample has the family's name: nothing else need be looked at.
     single: bool,
-    /// Source and family of each, in the sources' order.
-    pub(crate) members: Vec<(u32, u32)>,
+    /// One of each group of sources that has it, in the sources' order.
+    members: Vec<Member>,
     pub(super) form: Form,
+}
+
+/// A family that all sources of a group have: what is known of one, but for its values, is
+/// known of all.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Member {
+    /// The first source of the group.
+    pub(super) source: u32,
+    /// The family's place in its dump, and in the others'.
+    pub(super) family: u32,
+    pub(super) group: u32,
 }
 
 /// How a merged family is written.
@@ -50,7 +61,7 @@ fn unify(a: MetricType, b: MetricType) -> Option<MetricType> {
 }
 
 impl<'s> Merged<'s> {
-    pub(super) fn new(name: Cow<'s, str>, family: &FamilyRef<'s>, place: (u32, u32), format: Format) -> Merged<'s> {
+    pub(super) fn new(name: Cow<'s, str>, family: &FamilyRef<'s>, member: Member, format: Format) -> Merged<'s> {
         Merged {
             name,
             kind: family.kind,
@@ -63,43 +74,59 @@ impl<'s> Merged<'s> {
             utf8: family.traits.utf8,
             overridden: family.traits.overridden,
             single: is_single(family),
-            members: vec![place],
+            members: vec![member],
             form: Form::Cut(MetricType::Unknown),
         }
     }
 
-    pub(super) fn join(&mut self, family: &FamilyRef<'s>, place: (u32, u32), sources: &'s Sources, format: Format) {
+    pub(super) fn join(&mut self, family: &FamilyRef<'s>, member: Member, sources: &'s Sources, format: Format) {
         match unify(self.kind, family.kind) {
             Some(kind) => self.kind = kind,
             None if self.type_conflict.is_none() => {
-                self.type_conflict = Some((place.0, family.kind));
+                self.type_conflict = Some((member.source, family.kind));
             }
             None => {}
         }
         let unit_differs = family.unit.is_some() && self.unit.is_some() && self.unit != family.unit;
         let help_differs = family.help.is_some() && self.help.is_some() && self.help != family.help;
         if (help_differs || unit_differs) && self.help_conflict.is_none() {
-            self.help_conflict = Some(place.0);
+            self.help_conflict = Some(member.source);
         }
         self.help = self.help.or(family.help);
         // An empty unit is written nowhere and agrees with nobody.
         self.unit = if unit_differs { Some("") } else { self.unit.or(family.unit) };
-        let first = sources.all[self.members[0].0 as usize].dump.family(self.members[0].1 as usize);
+        let first = self.members[0].family(sources);
         self.mixed_names |= first.is_some_and(|f| f.name != family.name);
         self.openmetrics = self.openmetrics && fits(family, format);
         self.utf8 |= family.traits.utf8;
         self.overridden |= family.traits.overridden;
         self.single &= is_single(family);
-        self.members.push(place);
+        self.members.push(member);
     }
 
-    /// Takes a family of the same shape as one that has joined already: all but its values
-    /// is known.
-    pub(super) fn join_same(&mut self, dump: &StoredDump, place: (u32, u32), format: Format) {
-        if format.is_openmetrics() && self.openmetrics {
-            self.openmetrics = dump.family(place.1 as usize).is_none_or(|f| fits(&f, format));
+    /// Looks at the other sources of each group, where their values matter.
+    pub(super) fn judge(&mut self, sources: &Sources, groups: &[Group]) {
+        for member in &self.members {
+            for source in groups[member.group as usize].sources.iter().skip(1) {
+                if !self.openmetrics {
+                    return;
+                }
+                let family = sources.all[*source as usize].dump.family(member.family as usize);
+                self.openmetrics = family.is_none_or(|f| f.fits_openmetrics());
+            }
         }
-        self.members.push(place);
+    }
+
+    /// Source and family of each of its members, in the sources' order, into `out`.
+    pub(super) fn list(&self, groups: &[Group], out: &mut Vec<(u32, u32)>) {
+        out.clear();
+        for member in &self.members {
+            let sources = &groups[member.group as usize].sources;
+            out.extend(sources.iter().map(|source| (*source, member.family)));
+        }
+        if self.members.len() > 1 {
+            out.sort_unstable();
+        }
     }
 
     pub(super) fn first_form(&self, format: Format) -> Form {
@@ -127,7 +154,7 @@ impl<'s> Merged<'s> {
     }
 
     pub(super) fn report(&self, sources: &Sources, conflicts: &mut Conflicts) {
-        let first = origin_name(sources, self.members[0].0);
+        let first = origin_name(sources, self.members[0].source);
         if let Some((other, kind)) = self.type_conflict {
             conflicts.add(ConflictKind::Type, &self.name, || {
                 let other = origin_name(sources, other);
@@ -164,8 +191,8 @@ impl<'s> Merged<'s> {
             return vec![self.name.clone()];
         }
         let mut names = BTreeSet::new();
-        for (s, f) in &self.members {
-            let Some(family) = sources.all[*s as usize].dump.family(*f as usize) else {
+        for member in &self.members {
+            let Some(family) = member.family(sources) else {
                 continue;
             };
             names.extend(family.sample_names().map(|n| format.metric_name(n)));
@@ -190,8 +217,8 @@ impl<'s> Merged<'s> {
             return None;
         }
         let created = format!("{}_created", self.base(kind));
-        let has = self.members.iter().any(|(s, f)| {
-            let family = sources.all[*s as usize].dump.family(*f as usize);
+        let has = self.members.iter().any(|member| {
+            let family = member.family(sources);
             family.is_some_and(|f| f.sample_names().any(|n| format.metric_name(n) == created))
         });
         has.then_some(created)
@@ -232,22 +259,27 @@ impl<'s> Merged<'s> {
         all
     }
 
-    pub(super) fn compare(&self, sources: &Sources, format: Format) -> Compare {
+    pub(super) fn compare(&self, groups: &[Group], format: Format) -> Compare {
         if self.utf8 && !format.utf8() {
             return Compare::Everybody;
         }
-        if self.members.len() < 2 {
+        let of = |member: &Member| &groups[member.group as usize];
+        if self.members.iter().map(|m| of(m).sources.len()).sum::<usize>() < 2 {
             return Compare::Nobody;
         }
-        let bare = |(s, _): &(u32, u32)| sources.all[*s as usize].labels.is_empty();
-        if self.overridden || self.members.iter().any(bare) {
+        if self.overridden || self.members.iter().any(|m| of(m).bare) {
             return Compare::Everybody;
         }
-        let suspects = self.members.iter().filter(|(s, _)| sources.suspects[*s as usize]);
-        match suspects.count() < 2 {
+        match self.members.iter().map(|m| of(m).suspects).sum::<usize>() < 2 {
             true => Compare::Nobody,
             false => Compare::Suspects,
         }
+    }
+}
+
+impl Member {
+    fn family<'s>(&self, sources: &'s Sources) -> Option<FamilyRef<'s>> {
+        sources.all[self.source as usize].dump.family(self.family as usize)
     }
 }
 

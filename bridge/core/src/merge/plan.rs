@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::RandomState;
 
-use super::merged::{Form, Merged};
+use super::merged::{Form, Member, Merged};
 use super::{ConflictKind, Conflicts, Sources};
 use crate::exposition::{Format, escape, keyword};
 use crate::model::MetricType;
@@ -17,7 +17,28 @@ use crate::model::MetricType;
 pub(crate) struct Plan<'s> {
     pub(crate) outputs: Vec<Output<'s>>,
     pub(crate) conflicts: Conflicts,
-    pub(crate) merged: Vec<Merged<'s>>,
+    merged: Vec<Merged<'s>>,
+    groups: Vec<Group>,
+}
+
+/// Sources of one shape, or one that has none. Families are planned once for a group, so that
+/// the plan of many origins of one kind costs what one of them costs.
+#[derive(Default)]
+pub(super) struct Group {
+    /// In the sources' order.
+    pub(super) sources: Vec<u32>,
+    /// One of them has no labels.
+    pub(super) bare: bool,
+    /// How many may have a series in common with another source.
+    pub(super) suspects: usize,
+}
+
+impl Group {
+    fn add(&mut self, sources: &Sources, source: usize) {
+        self.sources.push(narrow(source));
+        self.bare |= sources.all[source].labels.is_empty();
+        self.suspects += usize::from(sources.suspects[source]);
+    }
 }
 
 /// A family as it will be written.
@@ -34,8 +55,8 @@ pub(crate) struct Output<'s> {
 
 /// Samples of one merged family.
 pub(crate) struct Part<'s> {
-    /// Index into [`Plan::merged`].
-    pub(crate) merged: usize,
+    /// Index into [`Plan`]'s families.
+    merged: usize,
     pub(crate) select: Select<'s>,
 }
 
@@ -59,14 +80,22 @@ impl<'s> Plan<'s> {
     /// Plans an exposition of the sources in a format.
     pub(crate) fn new(sources: &'s Sources, format: Format) -> Plan<'s> {
         let mut conflicts = Conflicts::default();
-        let mut merged = merge(sources, format);
+        let (mut merged, groups) = merge(sources, format);
         for family in &mut merged {
+            if format.is_openmetrics() {
+                family.judge(sources, &groups);
+            }
             family.form = family.first_form(format);
             family.report(sources, &mut conflicts);
         }
         cut_clashing(&mut merged, sources, format, &mut conflicts);
-        let outputs = outputs(&merged, sources, format, &mut conflicts);
-        Plan { outputs, conflicts, merged }
+        let outputs = outputs(&merged, &groups, sources, format, &mut conflicts);
+        Plan { outputs, conflicts, merged, groups }
+    }
+
+    /// Source and family of each member of a part, in the sources' order, into `out`.
+    pub(crate) fn members(&self, part: &Part<'_>, out: &mut Vec<(u32, u32)>) {
+        self.merged[part.merged].list(&self.groups, out);
     }
 
     /// An output that turned out not to keep its type, as outputs without one.
@@ -88,48 +117,39 @@ impl<'s> Plan<'s> {
     }
 }
 
-/// Where a dump's family has no sample.
-const NOWHERE: u32 = u32::MAX;
-
-fn merge<'s>(sources: &'s Sources, format: Format) -> Vec<Merged<'s>> {
+fn merge<'s>(sources: &'s Sources, format: Format) -> (Vec<Merged<'s>>, Vec<Group>) {
     let mut merged: Vec<Merged<'s>> = Vec::new();
+    let mut groups: Vec<Group> = Vec::new();
     let mut index: HashMap<Cow<'s, str>, usize, RandomState> = HashMap::default();
-    // By shape: the merged family of each of its families.
-    let mut shapes: HashMap<usize, Vec<u32>, RandomState> = HashMap::default();
+    let mut shapes: HashMap<usize, usize, RandomState> = HashMap::default();
     for (s, source) in sources.all.iter().enumerate() {
         let shape = source.dump.shape_id();
-        if let Some(places) = shape.and_then(|id| shapes.get(&id)) {
-            for (f, at) in places.iter().enumerate().filter(|(_, at)| **at != NOWHERE) {
-                merged[*at as usize].join_same(&source.dump, (narrow(s), narrow(f)), format);
-            }
+        if let Some(group) = shape.and_then(|id| shapes.get(&id)) {
+            groups[*group].add(sources, s);
             continue;
         }
-        let mut places = Vec::with_capacity(source.dump.families().len());
+        let mut group = Group::default();
+        group.add(sources, s);
         for (f, family) in source.dump.families().enumerate() {
             if family.is_empty() {
-                places.push(NOWHERE);
                 continue;
             }
             let name = format.metric_name(family.name.clone());
-            let place = (narrow(s), narrow(f));
-            let at = match index.get(&name) {
-                Some(at) => {
-                    merged[*at].join(&family, place, sources, format);
-                    *at
-                }
+            let member = Member { source: narrow(s), family: narrow(f), group: narrow(groups.len()) };
+            match index.get(&name) {
+                Some(at) => merged[*at].join(&family, member, sources, format),
                 None => {
                     index.insert(name.clone(), merged.len());
-                    merged.push(Merged::new(name, &family, place, format));
-                    merged.len() - 1
+                    merged.push(Merged::new(name, &family, member, format));
                 }
-            };
-            places.push(narrow(at));
+            }
         }
         if let Some(id) = shape {
-            shapes.insert(id, places);
+            shapes.insert(id, groups.len());
         }
+        groups.push(group);
     }
-    merged
+    (merged, groups)
 }
 
 /// Origins and families of one bridge stay far below four thousand million.
@@ -194,6 +214,7 @@ struct Clash {
 
 fn outputs<'s>(
     merged: &[Merged<'s>],
+    groups: &[Group],
     sources: &'s Sources,
     format: Format,
     conflicts: &mut Conflicts,
@@ -207,7 +228,7 @@ fn outputs<'s>(
                 help: family.help,
                 unit: family.unit.filter(|u| !u.is_empty()),
                 parts: vec![Part { merged: i, select }],
-                compare: family.compare(sources, format),
+                compare: family.compare(groups, format),
             });
         };
         match family.form {

@@ -187,6 +187,12 @@ pub(crate) fn number(value: f64) -> String {
 
 /// Every series, as a reader like Prometheus' makes them.
 pub(crate) fn series(families: &[MetricFamily]) -> Vec<Series> {
+    let mut all = expand(families);
+    all.sort();
+    all
+}
+
+fn expand(families: &[MetricFamily]) -> Vec<Series> {
     let mut all = Vec::new();
     for (family, metric) in families.iter().flat_map(|f| f.metric.iter().map(move |m| (f, m))) {
         let mut push = |suffix: &str, own: Option<(&str, f64)>, value: f64| {
@@ -221,7 +227,6 @@ pub(crate) fn series(families: &[MetricFamily]) -> Vec<Series> {
             }
         }
     }
-    all.sort();
     all
 }
 
@@ -237,7 +242,7 @@ pub(crate) fn to_text(families: &[MetricFamily]) -> String {
         writeln!(text, "# TYPE {} {}", family.name, family.kind()).unwrap();
         for metric in &family.metric {
             let one = MetricFamily { metric: vec![metric.clone()], ..family.clone() };
-            for (mut labels, value, timestamp) in series(&[one]) {
+            for (mut labels, value, timestamp) in expand(&[one]) {
                 let name = labels.remove("__name__").unwrap();
                 let labels: Vec<_> = labels.iter().map(|(n, v)| format!("{n}=\"{}\"", escape_value(v))).collect();
                 let timestamp = timestamp.map_or_else(String::new, |t| format!(" {t}"));

@@ -7,6 +7,8 @@
 //! a logarithm of the system's library: two bridges must come to the same buckets.
 use std::collections::BTreeMap;
 
+use k2p_core::native::{Buckets, Native, Span};
+
 /// Values up to this are in the zero bucket: client_golang's default.
 const ZERO_THRESHOLD: f64 = 2.938_735_877_055_719e-39;
 
@@ -26,15 +28,6 @@ pub struct NativeHistogram {
     pub count: u64,
     /// Their sum.
     pub sum: f64,
-}
-
-/// Buckets in a row, as the protobuf exposition has them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span {
-    /// Empty buckets since the last span (the first: the index of its first bucket).
-    pub offset: i32,
-    /// Buckets in it.
-    pub length: u32,
 }
 
 impl NativeHistogram {
@@ -62,6 +55,18 @@ impl NativeHistogram {
         self.schema -= 1;
         for (at, count) in std::mem::take(&mut self.buckets) {
             *self.buckets.entry(at.div_euclid(2) + at.rem_euclid(2)).or_default() += count;
+        }
+    }
+
+    /// What an exposition adds to the classic samples.
+    pub fn form(&self) -> Native {
+        let (spans, deltas) = self.spans();
+        Native {
+            schema: self.schema.into(),
+            zero_threshold: ZERO_THRESHOLD,
+            zero_count: self.zero_count,
+            positive: Buckets { spans, deltas, counts: Vec::new() },
+            ..Native::default()
         }
     }
 

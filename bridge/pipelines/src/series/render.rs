@@ -24,7 +24,6 @@ struct RenderedFamily<'a> {
     /// The metric's name with the suffix that a sample has: none, or a histogram's three.
     names: [String; 3],
     samples: Vec<RenderedSample<'a>>,
-    native: Vec<(&'a str, &'a NativeHistogram)>,
 }
 
 #[derive(Debug)]
@@ -32,6 +31,8 @@ struct RenderedSample<'a> {
     name: usize,
     labels: Cow<'a, str>,
     value: Range<usize>,
+    /// Of a count: the histogram's native form.
+    native: Option<Range<usize>>,
 }
 
 impl<'a> Rendered<'a> {
@@ -46,24 +47,28 @@ impl<'a> Rendered<'a> {
             }
             _ => [metric.name.to_string(), String::new(), String::new()],
         };
-        let mut family = RenderedFamily { metric, names, samples: Vec::with_capacity(cells.len()), native: Vec::new() };
+        let mut family = RenderedFamily { metric, names, samples: Vec::with_capacity(cells.len()) };
         for (labels, cell) in cells.iter() {
             match cell {
                 Cell::Number(number) => {
                     let value = self.write(number);
-                    family.samples.push(RenderedSample { name: 0, labels: Cow::Borrowed(labels), value });
+                    family.samples.push(RenderedSample { name: 0, labels: Cow::Borrowed(labels), value, native: None });
                 }
-                Cell::Classic(classic) => self.histogram(&mut family, labels, bounds, classic),
-                Cell::Native(both) => {
-                    family.native.push((labels, &both.0));
-                    self.histogram(&mut family, labels, bounds, &both.1);
-                }
+                Cell::Classic(classic) => self.histogram(&mut family, labels, bounds, classic, None),
+                Cell::Native(both) => self.histogram(&mut family, labels, bounds, &both.1, Some(&both.0)),
             }
         }
         self.families.push(family);
     }
 
-    fn histogram(&mut self, family: &mut RenderedFamily<'a>, labels: &'a str, bounds: &[f64], classic: &Classic) {
+    fn histogram(
+        &mut self,
+        family: &mut RenderedFamily<'a>,
+        labels: &'a str,
+        bounds: &[f64],
+        classic: &Classic,
+        native: Option<&NativeHistogram>,
+    ) {
         let mut below = 0;
         let comma = if labels.is_empty() { "" } else { "," };
         for (at, count) in classic.counts.iter().enumerate() {
@@ -71,12 +76,14 @@ impl<'a> Rendered<'a> {
             let le = bounds.get(at).map_or_else(|| "+Inf".to_owned(), |bound| format!("{bound:?}"));
             let labels = Cow::Owned(format!("{labels}{comma}le=\"{le}\""));
             let value = self.write(&below);
-            family.samples.push(RenderedSample { name: 0, labels, value });
+            family.samples.push(RenderedSample { name: 0, labels, value, native: None });
         }
         let sum = self.write(&classic.sum);
-        family.samples.push(RenderedSample { name: 1, labels: Cow::Borrowed(labels), value: sum });
+        let labels = Cow::Borrowed(labels);
+        family.samples.push(RenderedSample { name: 1, labels: labels.clone(), value: sum, native: None });
         let count = self.write(&below);
-        family.samples.push(RenderedSample { name: 2, labels: Cow::Borrowed(labels), value: count });
+        let native = native.map(|native| self.write(&native.form().to_text()));
+        family.samples.push(RenderedSample { name: 2, labels, value: count, native });
     }
 
     fn write(&mut self, value: &dyn std::fmt::Display) -> Range<usize> {
@@ -88,9 +95,8 @@ impl<'a> Rendered<'a> {
 
     /// The families, sorted by name; labels without the subject's own.
     ///
-    /// Native histograms are shown in their classic form: a [`Family`] has no other. Their
-    /// exponential buckets are [`Rendered::native_histograms`], for an exposition that has
-    /// them (Prometheus' protobuf format).
+    /// A native histogram's buckets ride on its count ([`k2p_core::native`]): protobuf shows
+    /// them, text its classic form alone.
     pub fn families(&self) -> Vec<Family<'_>> {
         self.families.iter().map(|family| self.family(family)).collect()
     }
@@ -101,7 +107,7 @@ impl<'a> Rendered<'a> {
             labels: Cow::Borrowed(&*sample.labels),
             value: &self.text[sample.value.clone()],
             timestamp: None,
-            exemplar: None,
+            exemplar: sample.native.clone().map(|native| &self.text[native]),
         });
         Family {
             name: Cow::Borrowed(&*family.metric.name),
@@ -114,12 +120,5 @@ impl<'a> Rendered<'a> {
             unit: family.metric.unit.as_deref().map(Cow::Borrowed),
             samples: samples.collect(),
         }
-    }
-
-    /// The native histograms: metric, canonical labels, buckets.
-    pub fn native_histograms(&self) -> impl Iterator<Item = (&'a str, &'a str, &'a NativeHistogram)> {
-        self.families
-            .iter()
-            .flat_map(|family| family.native.iter().map(|(labels, native)| (&*family.metric.name, *labels, *native)))
     }
 }

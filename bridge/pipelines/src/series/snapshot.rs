@@ -185,6 +185,10 @@ fn take_classic(take: &mut Take<'_>) -> Result<Classic, Broken> {
     Ok(Classic { counts: counts?, sum: take.float()? })
 }
 
+/// No finite number is in a bucket beyond, at the finest resolution: 2^-1074 to 2^1024, each
+/// power of two in 256 buckets.
+const BUCKETS: std::ops::RangeInclusive<i32> = -1074 * 256..=1024 * 256;
+
 fn put_native(out: &mut Vec<u8>, native: &NativeHistogram) {
     out.extend_from_slice(&native.schema.to_le_bytes());
     put_number(out, native.zero_count);
@@ -205,6 +209,9 @@ fn take_native(take: &mut Take<'_>) -> Result<NativeHistogram, Broken> {
     native.zero_count = take.number()?;
     for _ in 0..take.count()? {
         let at = i32::from_le_bytes(take.bytes(4)?.try_into().map_err(|_| Broken)?);
+        if !BUCKETS.contains(&at) {
+            return Err(Broken);
+        }
         native.buckets.insert(at, take.number()?);
     }
     native.count = take.number()?;

@@ -25,11 +25,8 @@ pub struct CatalogueEntry {
     /// Upper bounds of classic buckets.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub buckets: Vec<f64>,
-    /// Whether its state keeps exponential buckets too.
+    /// Whether it has exponential buckets too, which a scrape in protobuf shows.
     pub native: bool,
-    /// Whether a scrape shows them. Never yet: no text format has them, and the exposition
-    /// has no protobuf. What is shown is the classic form.
-    pub native_exposed: bool,
 }
 
 /// The metrics of a set, sorted by name.
@@ -58,7 +55,6 @@ fn entry(metric: &Metric) -> CatalogueEntry {
         max_series: metric.max_series,
         buckets,
         native,
-        native_exposed: false,
     }
 }
 
@@ -67,7 +63,7 @@ pub fn catalogue_markdown(templates: &TemplateSet) -> String {
     let mut out = String::from("| metric | type | labels | made of | meaning |\n|---|---|---|---|---|\n");
     for entry in catalogue(templates) {
         let labels: Vec<String> = entry.labels.iter().map(|label| format!("`{label}`")).collect();
-        let kind = if entry.native { "histogram (shown classic)" } else { entry.kind };
+        let kind = if entry.native { "histogram (native too)" } else { entry.kind };
         let help = entry.help.replace('|', "\\|").replace('\n', " ");
         let (name, labels, from) = (entry.name, labels.join(" "), entry.from.join(", "));
         out.push_str(&format!("| `{name}` | {kind} | {labels} | {from} | {help} |\n"));
@@ -82,8 +78,8 @@ pub fn native_notice(templates: &TemplateSet) -> Option<String> {
     let (first, count) = (names.first()?, names.len());
     let which = if count == 1 { (*first).to_owned() } else { format!("{count} metrics ({first}, …)") };
     Some(format!(
-        "{which}: native_histogram is shown with its classic `buckets` only: scrapes have no native form yet, so \
-         `factor` and `max_buckets` change nothing that Prometheus sees"
+        "{which}: Prometheus sees the exponential buckets of a native_histogram only if it scrapes protobuf (feature \
+         native-histograms, or scrape_protocols: [PrometheusProto, …]), else the classic `buckets` alone"
     ))
 }
 
