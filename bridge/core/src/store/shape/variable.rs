@@ -109,7 +109,7 @@ fn is_in_name(body: &[u8], at: usize, end: usize) -> bool {
         (before == 0 || matches!(body[at - 1], b'_' | b':')) && !body.get(end).is_some_and(u8::is_ascii_alphanumeric);
     let at_line = |start: usize| start == 0 || body[start - 1] == b'\n';
     let metadata = |m: &&str| body[..start].ends_with(m.as_bytes()) && at_line(start - m.len());
-    bounded && (at_line(start) || METADATA.iter().any(|m| metadata(&m)))
+    bounded && (at_line(start) || METADATA.iter().any(metadata))
 }
 
 /// What a body with placeholders is parsed by: its names may be longer than it shows.
@@ -120,8 +120,9 @@ pub(super) fn options(options: &ParseOptions, id: &str) -> ParseOptions {
 
 /// Whether every name of a dump holds the placeholder at most once, and no id.
 pub(super) fn is_clear(parsed: &Parsed<'_>) -> bool {
+    let finder = memmem::Finder::new(PLACEHOLDER);
     let clear = |name: &str| {
-        let mut places = memmem::find_iter(name.as_bytes(), PLACEHOLDER);
+        let mut places = finder.find_iter(name.as_bytes());
         (places.next().is_none() || places.next().is_none()) && find(name.as_bytes()).is_none()
     };
     parsed.families.iter().all(|family| {
