@@ -47,6 +47,9 @@ const WORDS: &[&str] = &[
     "\u{e9}",
     "\t",
     "\r",
+    "local_1700000000000",
+    "_app_20240101120000_0001_",
+    "K2pVarId",
 ];
 
 struct Random(u64);

@@ -46,6 +46,8 @@ pub(super) struct Families<'a> {
     declared: Index<'a>,
     /// By text-format name.
     named: Index<'a>,
+    /// The last metadata line's name and family: the next line mostly has it, too.
+    recent: Option<(Cow<'a, str>, u32)>,
     /// Samples of one name follow each other.
     last: Option<(Cow<'a, str>, u32, Role)>,
 }
@@ -59,6 +61,7 @@ impl<'a> Families<'a> {
             states: Vec::new(),
             declared: Index::default(),
             named: Index::default(),
+            recent: None,
             last: None,
         }
     }
@@ -89,8 +92,9 @@ impl<'a> Families<'a> {
         }
         let at = match known {
             Some(at) => at,
-            None => self.declare(name),
+            None => self.declare(name.clone()),
         };
+        self.recent = Some((name, at));
         let family = &mut self.all[at as usize];
         match meta {
             Meta::Help(text) => family.help = Some(text),
@@ -102,17 +106,29 @@ impl<'a> Families<'a> {
     }
 
     fn find_declared(&self, name: &str) -> Result<Option<u32>, &'static str> {
-        if self.format == Format::Text {
-            return Ok(self.named.get(name).copied());
-        }
-        if let Some(at) = self.declared.get(name) {
-            return Ok(Some(*at));
+        let declared = self.declared_as(name);
+        if self.format == Format::Text || declared.is_some() {
+            return Ok(declared);
         }
         match self.named.get(name) {
             Some(at) if self.states[*at as usize].sampled => Err(LATE),
             Some(_) => Err(CLASH),
             None => Ok(None),
         }
+    }
+
+    /// The family that metadata lines call so.
+    fn declared_as(&self, name: &str) -> Option<u32> {
+        if let Some((recent, at)) = &self.recent
+            && recent == name
+        {
+            return Some(*at);
+        }
+        let index = match self.format {
+            Format::Text => &self.named,
+            Format::OpenMetrics => &self.declared,
+        };
+        index.get(name).copied()
     }
 
     /// Whether a line contradicts what is known of its family, or comes too late.
@@ -211,28 +227,23 @@ impl<'a> Families<'a> {
             let Some(base) = name.strip_suffix(suffix) else {
                 continue;
             };
-            let index = match self.format {
-                Format::Text => &self.named,
-                Format::OpenMetrics => &self.declared,
-            };
-            if let Some(at) = index.get(base)
-                && self.takes(self.all[*at as usize].kind, suffix)
+            if let Some(at) = self.declared_as(base)
+                && self.takes(self.all[at as usize].kind, suffix)
             {
-                return (*at, role);
+                return (at, role);
             }
         }
-        if let Some(at) = self.named.get(name) {
+        // In text that is what it was not declared as.
+        if self.format == Format::OpenMetrics
+            && let Some(at) = self.named.get(name)
+        {
             return (*at, Role::Plain);
         }
         (self.add(name.clone()), Role::Plain)
     }
 
     fn exact(&self, name: &str) -> Option<(u32, Role)> {
-        let index = match self.format {
-            Format::Text => &self.named,
-            Format::OpenMetrics => &self.declared,
-        };
-        let at = *index.get(name)?;
+        let at = self.declared_as(name)?;
         let family = &self.all[at as usize];
         match family.kind {
             MetricType::Summary => Some((at, Role::Quantile)),

@@ -258,7 +258,7 @@ impl MetricInfo {
         let Some(family) = dump.families().find(holds) else {
             return info;
         };
-        info.family = Some(family.name.clone().into_owned());
+        info.family = Some(family.name.to_string());
         info.r#type = Some(format!("{:?}", family.kind).to_lowercase());
         let matches = family.samples().filter(|s| family.name == metric || s.name == metric);
         for sample in matches {

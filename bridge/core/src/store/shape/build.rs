@@ -1,9 +1,6 @@
 //! Blocks out of a dump that was parsed.
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-
-use foldhash::fast::RandomState;
 
 use super::block::{Block, FamilyShape, Line, Piece};
 use super::{Context, Rules, variable};
@@ -31,6 +28,7 @@ pub(super) fn blocks(
 ) -> Option<(Vec<Block>, usize)> {
     let dump = Dump { variable, ..Dump::new(body, parsed, trace)? };
     let mut collider = Collider::new(rules.labels, rules.honor_labels, rules.fixed);
+    let mut places = vec![NOWHERE; parsed.families.len()];
     let mut blocks = Vec::new();
     let mut start = 0;
     for (first, end) in dump.runs() {
@@ -39,11 +37,12 @@ pub(super) fn blocks(
         let mut builder = Builder {
             dump: &dump,
             collider: &mut collider,
+            places: &mut places,
             start,
-            text: String::new(),
+            text: String::with_capacity(stop - start),
             extra: String::new(),
-            segments: Vec::new(),
-            lines: Vec::new(),
+            segments: Vec::with_capacity(end - first + 1),
+            lines: Vec::with_capacity(end - first),
             collided: false,
         };
         blocks.push(builder.block(first, end, stop, context)?);
@@ -131,6 +130,8 @@ fn ends_here(name: &str) -> bool {
 struct Builder<'b, 'd, 'a, 'o> {
     dump: &'b Dump<'d, 'a>,
     collider: &'b mut Collider<'o>,
+    /// Of each stored family, its place in its block.
+    places: &'b mut [u32],
     /// Where it begins in the body.
     start: usize,
     text: String,
@@ -140,6 +141,39 @@ struct Builder<'b, 'd, 'a, 'o> {
     segments: Vec<(usize, usize)>,
     lines: Vec<Line>,
     collided: bool,
+}
+
+/// A family that is in no block yet.
+const NOWHERE: u32 = u32::MAX;
+
+/// The lines of a family in the order of its samples.
+struct Members {
+    family: u32,
+    first: u32,
+    count: u32,
+    /// Empty while they follow each other.
+    order: Vec<u32>,
+}
+
+impl Members {
+    fn push(&mut self, line: u32) {
+        if self.count == 0 {
+            self.first = line;
+        }
+        let follows = line == self.first + self.count;
+        if !follows && self.order.is_empty() {
+            self.order = self.all().collect();
+        }
+        if !self.order.is_empty() {
+            self.order.push(line);
+        }
+        self.count += 1;
+    }
+
+    fn all(&self) -> impl Iterator<Item = u32> + use<'_> {
+        let run = if self.order.is_empty() { self.first..self.first + self.count } else { 0..0 };
+        run.chain(self.order.iter().copied())
+    }
 }
 
 /// A piece that is in the text, or in what will follow it.
@@ -154,7 +188,7 @@ impl Builder<'_, '_, '_, '_> {
         let body = self.dump.body;
         let mut at = self.start;
         // Of each parsed family, the lines of its samples in order.
-        let mut order: Vec<(u32, u32)> = Vec::new();
+        let mut order: Vec<(u32, u32)> = Vec::with_capacity(trace.len());
         for line in trace {
             let Some(sample) = line.sample else { continue };
             let value = sample.value as usize;
@@ -238,31 +272,33 @@ impl Builder<'_, '_, '_, '_> {
     /// The families of the block in the order of their first line.
     fn families(&mut self, first: usize, end: usize, order: &[(u32, u32)]) -> Option<Vec<Raw>> {
         let dump = self.dump;
-        let mut all: Vec<(u32, Vec<u32>)> = Vec::new();
-        let mut places: HashMap<u32, usize, RandomState> = HashMap::default();
+        let mut all: Vec<Members> = Vec::new();
         for at in first..end {
             let family = dump.family_at(at);
-            if let Entry::Vacant(place) = places.entry(family) {
-                place.insert(all.len());
-                all.push((family, Vec::new()));
+            let place = &mut self.places[family as usize];
+            if *place == NOWHERE {
+                *place = all.len() as u32;
+                all.push(Members { family, first: 0, count: 0, order: Vec::new() });
             }
         }
         for (line, (family, _)) in order.iter().enumerate() {
-            let place = places[&dump.stored_in[*family as usize]];
-            all[place].1.push(line as u32);
+            let place = self.places[dump.stored_in[*family as usize] as usize];
+            all[place as usize].push(line as u32);
         }
         for joined in &dump.homes.joined {
-            let Some(place) = places.get(&(joined.home as u32)) else { continue };
-            self.rearrange(&mut all[*place].1, joined, order)?;
+            // Each family is in one block: this one, or another.
+            let home = joined.home as u32;
+            let Some(members) = all.iter_mut().find(|m| m.family == home) else { continue };
+            self.rearrange(members, joined, order)?;
         }
-        all.into_iter().map(|(family, lines)| self.family(family, lines)).collect()
+        all.into_iter().map(|members| self.family(members)).collect()
     }
 
     /// Brings the lines of a family and its `_created` gauge into the order in which they
     /// are stored.
-    fn rearrange(&mut self, lines: &mut Vec<u32>, joined: &Joined, order: &[(u32, u32)]) -> Option<()> {
-        let by_sample: HashMap<(u32, u32), u32> = lines.iter().map(|line| (order[*line as usize], *line)).collect();
-        let mut arranged = Vec::with_capacity(lines.len());
+    fn rearrange(&mut self, members: &mut Members, joined: &Joined, order: &[(u32, u32)]) -> Option<()> {
+        let by_sample: HashMap<(u32, u32), u32> = members.all().map(|line| (order[line as usize], line)).collect();
+        let mut arranged = Members { family: members.family, first: 0, count: 0, order: Vec::new() };
         for (family, sample) in &joined.order {
             let line = *by_sample.get(&(*family as u32, *sample as u32))?;
             self.lines[line as usize].flags |= Line::TIMELESS;
@@ -271,17 +307,18 @@ impl Builder<'_, '_, '_, '_> {
             }
             arranged.push(line);
         }
-        *lines = arranged;
+        *members = arranged;
         Some(())
     }
 
-    fn family(&mut self, index: u32, lines: Vec<u32>) -> Option<Raw> {
-        let family = &self.dump.parsed.families[index as usize];
+    fn family(&mut self, members: Members) -> Option<Raw> {
+        let family = &self.dump.parsed.families[members.family as usize];
         let mut quoted = false;
+        let mut one: Option<Piece> = None;
         let mut names: Vec<Piece> = Vec::new();
         let mut seen = self.collided.then(HashSet::new);
-        for line in &lines {
-            let line = self.lines[*line as usize];
+        for line in members.all() {
+            let line = self.lines[line as usize];
             let (template, length) = (line.template as usize, line.length as usize);
             let text = match line.flags & EXTRA == 0 {
                 true => &self.text[template..template + length],
@@ -294,24 +331,28 @@ impl Builder<'_, '_, '_, '_> {
             {
                 return None;
             }
-            let piece = Piece { at: line.template, length: u32::from(line.name) };
+            let at = line.template | if line.flags & EXTRA != 0 { IN_EXTRA } else { 0 };
+            let piece = Piece { at, length: u32::from(line.name) };
+            let first = *one.get_or_insert(piece);
             let known = |p: &Piece| self.name_of(*p) == name;
-            if !names.iter().any(known) {
-                names.push(Piece { at: piece.at | if line.flags & EXTRA != 0 { IN_EXTRA } else { 0 }, ..piece });
+            if known(&first) || names.iter().any(known) {
+                continue;
             }
+            if names.is_empty() {
+                names.push(first);
+            }
+            names.push(piece);
         }
-        let single = names.len() <= 1;
-        let run = lines.windows(2).all(|w| w[0] + 1 == w[1]);
         Some(Raw {
             name: self.find(&family.name),
             help: family.help.as_deref().map(|t| self.find(t)),
             unit: family.unit.as_deref().map(|t| self.find(t)),
             kind: family.kind,
             utf8: quoted || !is_legacy_metric_name(&family.name),
-            first: lines.first().copied().unwrap_or(0),
-            count: lines.len() as u32,
-            order: (!run).then(|| lines.into_boxed_slice()),
-            names: if single { Vec::new() } else { names.into_iter().map(found).collect() },
+            first: members.first,
+            count: members.count,
+            order: (!members.order.is_empty()).then(|| members.order.into_boxed_slice()),
+            names: names.into_iter().map(found).collect(),
         })
     }
 

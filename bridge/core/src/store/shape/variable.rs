@@ -120,8 +120,9 @@ pub(super) fn options(options: &ParseOptions, id: &str) -> ParseOptions {
 
 /// Whether every name of a dump holds the placeholder at most once, and no id.
 pub(super) fn is_clear(parsed: &Parsed<'_>) -> bool {
+    let finder = memmem::Finder::new(PLACEHOLDER);
     let clear = |name: &str| {
-        let mut places = memmem::find_iter(name.as_bytes(), PLACEHOLDER);
+        let mut places = finder.find_iter(name.as_bytes());
         (places.next().is_none() || places.next().is_none()) && find(name.as_bytes()).is_none()
     };
     parsed.families.iter().all(|family| {
