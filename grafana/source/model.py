@@ -9,7 +9,8 @@ WIDTH = 24
 RECORDED_STEP = "1m"
 # Points of a graph that asks for much: at a million series no query may take a second
 # (tests/figures_rules.rs). What looks back over a day or a month moves little between two of them.
-OF_WINDOWS = 24
+# (Fewer points save what is made of the samples, not the reading of them.)
+OF_WINDOWS = 48
 OF_MANY = 200
 GREEN, YELLOW, RED, BLUE, GREY = "green", "yellow", "red", "blue", "text"
 
