@@ -16,6 +16,7 @@ mod figures;
 mod figures_ownership;
 mod figures_push;
 mod figures_rules;
+mod figures_speed;
 mod grafana;
 mod house;
 mod it_acls;

@@ -12,6 +12,8 @@ const EXCUSES: &[(Format, &str, &str, &str)] = &[
     (Text, "only we refuse: structure", "", "Python's reader of texts knows no rules of types"),
     (Text, "only we refuse: name", "", "Python checks no name that stands before `{`"),
     (Text, "only we refuse: value: expected a number", "{", "Python checks no name that stands before `{`"),
+    (Text, "only we refuse: timestamp", "", "Python takes any number for a timestamp"),
+    (OpenMetrics, "only we refuse: timestamp", "", "Python takes any number for a timestamp"),
     (Text, "only we refuse", "\\u{d}", "Python takes a carriage return for a blank"),
     (OpenMetrics, "only we refuse", "\\u{d}", "Python takes a carriage return for a blank"),
     (OpenMetrics, "only we refuse", "\\u{9}", "Python takes a tab for a blank"),
