@@ -12,8 +12,7 @@ use crate::ingest::{apply, cache};
 use crate::synthetic;
 
 /// Names of the cases, and what is asked of each.
-const CASES: [(&str, &str); 4] =
-    [("shared", "≤ 10 B"), ("private", "≤ 120 B"), ("drivers", "≤ 10 B"), ("plain", "–")];
+const CASES: [(&str, &str); 4] = [("shared", "≤ 10 B"), ("private", "≤ 120 B"), ("drivers", "≤ 10 B"), ("plain", "–")];
 
 fn resident() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
