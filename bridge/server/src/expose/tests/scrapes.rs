@@ -115,7 +115,7 @@ async fn reasons_exist_before_their_first_event() {
 async fn a_lapsed_lease_hides_partitions_and_keeps_its_own_metrics() {
     let bridge = Bridge::new();
     bridge.hold(0, &[(A, Some("up 1\n"))]);
-    assert_eq!(bridge.get("/metrics").await.lines("instance=\"a:1\"").len(), 4);
+    assert_eq!(bridge.get("/metrics").await.lines("instance=\"a:1\"").len(), 5);
     bridge.lease.store(NOW, Ordering::SeqCst);
     let answer = bridge.get("/metrics").await;
     assert_eq!(answer.status, 200);
