@@ -297,8 +297,10 @@ pub(crate) struct PartitionQueue<C: ConsumerContext + 'static> {
     consumer: Arc<BaseConsumer<C>>,
 }
 
-// SAFETY: librdkafka's queues may be polled from any thread; the handle has one owner.
+// SAFETY: librdkafka's queues may be polled and woken from any thread, and are locked inside.
 unsafe impl<C: ConsumerContext + 'static> Send for PartitionQueue<C> {}
+// SAFETY: as above.
+unsafe impl<C: ConsumerContext + 'static> Sync for PartitionQueue<C> {}
 
 impl<C: ConsumerContext> PartitionQueue<C> {
     /// Cuts the partition's queue off. Has to be done before each assign of the
@@ -321,6 +323,12 @@ impl<C: ConsumerContext> PartitionQueue<C> {
     /// The consumer that the queue belongs to.
     pub(crate) fn consumer(&self) -> &BaseConsumer<C> {
         &self.consumer
+    }
+
+    /// Ends the wait of whoever polls, or the next one's before it begins.
+    pub(crate) fn wake(&self) {
+        // SAFETY: the queue is ours until it is dropped.
+        unsafe { sys::rd_kafka_queue_yield(self.queue) };
     }
 
     /// The next record, end or error, waiting for at most `timeout`.

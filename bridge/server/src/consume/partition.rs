@@ -19,8 +19,6 @@ use super::ffi::{self, PartitionQueue, Polled, Record};
 use super::worker::Shared;
 use crate::live::{LivePartition, Policy, Refusal};
 
-/// A worker looks at its stop flag this often at least.
-const IDLE: Duration = Duration::from_millis(50);
 /// Stale origins are looked for this often.
 const EXPIRE_EVERY: MonoMs = 1000;
 /// What is known of the origins is written this often.
@@ -99,8 +97,7 @@ impl Partition {
             let live = self.shared.live.load(Ordering::SeqCst);
             self.cache.set_live(live);
             self.keep_catalogue(live);
-            let wait = if self.conflator.is_empty() { IDLE } else { Duration::ZERO };
-            match queue.poll(wait) {
+            match queue.poll(self.patience()) {
                 Some(Polled::Record(record)) => self.record(queue, &record),
                 Some(Polled::End(offset)) => self.end(offset),
                 Some(Polled::Error(error)) => tracing::debug!(%error, "partition error; the client retries"),
@@ -110,6 +107,15 @@ impl Partition {
         }
         // Told to go dark and to end between two looks.
         self.keep_catalogue(false);
+    }
+
+    /// How long it may wait for a record: whoever wants something of it wakes it.
+    fn patience(&self) -> Duration {
+        if !self.conflator.is_empty() {
+            return Duration::ZERO;
+        }
+        let left = self.expire_at.saturating_sub(mono_ms()).clamp(0, EXPIRE_EVERY);
+        Duration::from_millis(left.unsigned_abs())
     }
 
     /// The live owner writes what it knows of the origins once a minute, and when it goes

@@ -1,8 +1,8 @@
 //! The owner worker of one partition: the only one that mutates its cache, and the
 //! only one that publishes its view.
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
 use k2p_core::cache::CacheConfig;
@@ -52,6 +52,8 @@ pub(super) struct Begins<'a> {
 pub(super) struct WorkerHandle {
     shared: Arc<Shared>,
     thread: JoinHandle<()>,
+    /// What it waits on: an idle worker looks around once a second, and when it is woken.
+    queue: Weak<PartitionQueue<GroupContext>>,
 }
 
 impl WorkerHandle {
@@ -64,18 +66,23 @@ impl WorkerHandle {
 
     /// Rule 10: the topic may have gained partitions.
     pub(super) fn set_partitions(&self, count: i32) {
-        self.shared.partitions.store(count, Ordering::SeqCst);
+        if self.shared.partitions.swap(count, Ordering::SeqCst) != count {
+            self.wake();
+        }
     }
 
     /// Live partitions apply each record at once; others catch up newest first.
     pub(super) fn set_live(&self, live: bool) {
-        self.shared.live.store(live, Ordering::SeqCst);
+        if self.shared.live.swap(live, Ordering::SeqCst) != live {
+            self.wake();
+        }
     }
 
     /// The partition is about to be let go: a replayed one writes a snapshot if that spares
     /// its successor much.
     pub(super) fn snapshot_soon(&self) {
         self.shared.snapshot_wanted.store(true, Ordering::SeqCst);
+        self.wake();
     }
 
     /// Whether what [`WorkerHandle::snapshot_soon`] asked for is done.
@@ -86,6 +93,13 @@ impl WorkerHandle {
     /// Tells it to end, without waiting.
     pub(super) fn stop(&self) {
         self.shared.stop.store(true, Ordering::SeqCst);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(queue) = self.queue.upgrade() {
+            queue.wake();
+        }
     }
 
     pub(super) fn is_finished(&self) -> bool {
@@ -173,6 +187,8 @@ impl WorkerFactory {
         let cache = self.caches.get(&tp.topic).cloned().unwrap_or_default();
         let counters = Counters::new(&tp.topic, &self.metrics);
         let (state, deadletter, catalogue) = (shared.clone(), self.deadletter.clone(), self.catalogue.clone());
+        let queue = Arc::new(queue);
+        let waker = Arc::downgrade(&queue);
         let thread = std::thread::Builder::new()
             .name(format!("k2p-{}", tp.partition))
             .spawn(move || {
@@ -187,13 +203,14 @@ impl WorkerFactory {
                 }
             })
             .expect("the system refuses a thread: this bridge cannot own a partition");
-        WorkerHandle { shared, thread }
+        WorkerHandle { shared, thread, queue: waker }
     }
 }
 
 fn cache_config(topic: &super::Topic, rewind: std::time::Duration) -> CacheConfig {
     let rewind = i64::try_from(rewind.as_millis()).unwrap_or(i64::MAX);
-    CacheConfig { rewind, ..topic.cache.clone() }
+    // One account of memory for all partitions of the topic.
+    CacheConfig { rewind, memory: Arc::default(), ..topic.cache.clone() }
 }
 
 /// librdkafka's bound of what is fetched and not yet taken: of each partition, once its
