@@ -4,6 +4,7 @@
 //! ```sh
 //! cargo test --release --test integration figures -- --ignored --nocapture --test-threads=1
 //! ```
+use crate::figures_speed::row;
 use crate::support::kafka::{Kafka, unique};
 use crate::support::kafka_clients::Record;
 use crate::support::poll::eventually;
@@ -18,6 +19,12 @@ use std::time::{Duration, Instant};
 
 const LONG: Duration = Duration::from_secs(180);
 const PARTITIONS: i32 = 4;
+
+/// How much is read, by the table's scale.
+fn volume() -> usize {
+    let scale = std::env::var("K2P_SCALE").ok().and_then(|s| s.parse().ok()).unwrap_or(1.0);
+    (scale * f64::from(1 << 30)) as usize
+}
 
 /// User and system CPU time of a process in seconds.
 pub(crate) fn cpu(pid: u32) -> f64 {
@@ -38,16 +45,16 @@ fn key(origin: usize) -> String {
     format!("cluster=\"figures\",instance=\"host-{origin}:9100\",job=\"node\"")
 }
 
-fn own_metric(bridge: &Service, name: &str) -> f64 {
+pub(crate) fn own_metric(bridge: &Service, name: &str) -> f64 {
     let text = bridge.get("/metrics/self").map(|a| a.text()).unwrap_or_default();
     let lines = text.lines().filter(|l| l.starts_with(name) && !l.starts_with('#'));
     lines.filter_map(|l| l.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
 /// A bridge that owns every partition of a new topic.
-fn live_bridge(kafka: &Kafka) -> (String, Service) {
+pub(crate) fn live_bridge(kafka: &Kafka, partitions: i32) -> (String, Service) {
     let topic = unique("figures");
-    kafka.create_topic(&topic, PARTITIONS, &[("max.message.bytes", "16777216")]);
+    kafka.create_topic(&topic, partitions, &[("max.message.bytes", "16777216")]);
     let bridge = Service::bridge(kafka, &topic, &topic, &[]);
     eventually("every partition is live", LONG, || bridge.get("/-/ready").is_ok_and(|a| a.status == 200).then_some(()));
     (topic, bridge)
@@ -62,11 +69,11 @@ fn figures_cpu_per_gigabyte() {
         .map(|n| fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dumps").join(n)).unwrap())
         .collect();
     for compression in ["none", "zstd"] {
-        let (topic, bridge) = live_bridge(kafka);
+        let (topic, bridge) = live_bridge(kafka, PARTITIONS);
         let before = cpu(bridge.process().pid());
         let producer = kafka.producer(compression);
         let (mut bytes, mut records) = (0_usize, 0_usize);
-        while bytes < 1 << 30 {
+        while bytes < volume() {
             let batch: Vec<Record> = (0..200)
                 .map(|i| {
                     Record::new(&key(i), dumps[(records / 200) % 2].clone()).header("k2p-time", now_ms().to_string())
@@ -88,12 +95,19 @@ fn figures_cpu_per_gigabyte() {
             bare / gigabytes,
             ours / bare
         );
+        row(
+            &format!("CPU per GB end to end from a real Kafka, {compression}"),
+            &format!("{:.2} s", ours / gigabytes),
+            &format!("bare librdkafka consumer {:.2} s", bare / gigabytes),
+            ours / bare,
+            "≤ 1.25",
+        );
         bridge.stop();
         kafka.delete_topic(&topic);
     }
 }
 
-fn now_ms() -> u128 {
+pub(crate) fn now_ms() -> u128 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis()
 }
 
@@ -125,7 +139,7 @@ fn bare_consumer(kafka: &Kafka, topic: &str, records: usize) -> f64 {
 #[ignore = "a benchmark: see the module's documentation for the command"]
 fn figures_scrape_and_memory() {
     let Some(kafka) = require(Kafka::shared()) else { return };
-    let (topic, bridge) = live_bridge(kafka);
+    let (topic, bridge) = live_bridge(kafka, PARTITIONS);
     let pid = bridge.process().pid();
     let before = resident(pid);
     let (origins, families, per_family) = (100, 50, 20);
@@ -167,7 +181,7 @@ fn figures_scrape_and_memory() {
 #[ignore = "a benchmark: see the module's documentation for the command"]
 fn figures_taken_to_scrapable() {
     let Some(kafka) = require(Kafka::shared()) else { return };
-    let (topic, bridge) = live_bridge(kafka);
+    let (topic, bridge) = live_bridge(kafka, PARTITIONS);
     let producer = kafka.producer("none");
     let path = "/metrics?origin=%7Binstance%3D%22host-1%3A9100%22%7D";
     let mut millis = Vec::new();

@@ -14,6 +14,7 @@ mod faults;
 mod figures;
 mod figures_ownership;
 mod figures_push;
+mod figures_speed;
 mod grafana;
 mod house;
 mod it_acls;

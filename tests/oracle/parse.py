@@ -5,9 +5,10 @@ usage: parse.py [(text|openmetrics) FILE]...
 Writes one line of JSON per file: {"families": [[name, type, help]...],
 "samples": [[name, {label: value}, value, timestamp in seconds or null]...]} in the
 order of the file, or {"error": "..."} where the reader refuses it. Values are
-Python's shortest exact spelling (inf, -inf, nan).
+Python's shortest exact spelling (inf, -inf, nan), and so is a timestamp that is no finite number.
 """
 import json
+import math
 import sys
 
 from prometheus_client import openmetrics, parser
@@ -28,6 +29,8 @@ def read(syntax, path):
         families.append([family.name, family.type, family.documentation])
         for sample in family.samples:
             stamp = None if sample.timestamp is None else float(sample.timestamp)
+            if stamp is not None and not math.isfinite(stamp):
+                stamp = repr(stamp)
             samples.append([sample.name, sample.labels, repr(float(sample.value)), stamp])
     return {"families": families, "samples": samples}
 

@@ -2,6 +2,7 @@
 //!
 //!     cargo bench -p k2p-core                 every table
 //!     cargo bench -p k2p-core -- ingest       those whose name contains the word
+//!     K2P_SCALE=0.01 cargo bench …            smaller cases, to see that all of it runs
 //!
 //! All contenders of a table run in turns in one process, several rounds; the median of
 //! each one's CPU time counts, so that a busy machine disturbs all of them alike. Real
@@ -25,6 +26,13 @@ fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     if wanted == ["profile"] {
         return ingest::profile();
+    }
+    if let [command, what] = wanted.as_slice() {
+        match command.as_str() {
+            "memory-of" => return memory::one(what),
+            "write-files" => return synthetic::write_files(std::path::Path::new(what)),
+            _ => {}
+        }
     }
     if wanted == ["profile-scrape"] {
         return scrape::profile();

@@ -25,8 +25,8 @@ pub(crate) fn median(times: &mut [f64]) -> f64 {
 }
 
 /// Runs the contenders in turns and prints each one's median throughput, as a multiple of
-/// the last one's.
-pub(crate) fn throughput(title: &str, contenders: &mut [Contender<'_>], rounds: usize) {
+/// the last one's. Returns the medians in MB/s.
+pub(crate) fn throughput(title: &str, contenders: &mut [Contender<'_>], rounds: usize) -> Vec<f64> {
     let mut rates: Vec<Vec<f64>> = contenders.iter().map(|_| Vec::new()).collect();
     for _ in 0..rounds {
         for (contender, rates) in contenders.iter_mut().zip(&mut rates) {
@@ -41,4 +41,27 @@ pub(crate) fn throughput(title: &str, contenders: &mut [Contender<'_>], rounds: 
     for (contender, rate) in contenders.iter().zip(&rates) {
         println!("  {:<34} {rate:>9.0} MB/s {:>8.1} GB/min {:>8.1} ×", contender.name, rate * 0.06, rate / last);
     }
+    rates
+}
+
+/// A line of the README's table, which `tests/speed` gathers.
+pub(crate) fn row(figure: &str, ours: &str, alternative: &str, ratio: f64, asked: &str) {
+    println!("row\t{figure}\t{ours}\t{alternative}\t{ratio:.3}\t{asked}");
+}
+
+/// What other programs reached on a corpus (`real`, `synthetic`, `hostile`), name and MB/s, as
+/// `tests/speed` has measured it before: `K2P_OTHERS`, lines of `NAME|CORPUS|MB/s`.
+pub(crate) fn others(corpus: &str) -> Vec<(String, f64)> {
+    let told = std::env::var("K2P_OTHERS").unwrap_or_default();
+    let one = |line: &str| {
+        let (name, rest) = line.split_once('|')?;
+        let (of, rate) = rest.split_once('|')?;
+        Some((name.to_owned(), rate.trim().parse::<f64>().ok()?)).filter(|_| of == corpus)
+    };
+    told.lines().filter_map(one).collect()
+}
+
+/// A rate as the table shows it.
+pub(crate) fn gigabytes(rate: f64) -> String {
+    format!("{:.1} GB/min", rate * 0.06)
 }

@@ -8,7 +8,7 @@ use k2p_core::compress::{self, Encoding, compress};
 use k2p_core::envelope::RawRecord;
 
 use crate::cases::{Case, Origin, real_cases};
-use crate::clock::{contender, cpu, median, throughput};
+use crate::clock::{contender, cpu, gigabytes, median, others, row, throughput};
 use crate::synthetic;
 
 pub(crate) fn cache() -> PartitionCache {
@@ -83,7 +83,25 @@ pub(crate) fn repeated() {
             contender("ingest", || apply_all(&mut cache, case, None)),
             contender("prometheus-parse", || prometheus_parse(case)),
         ];
-        throughput(&case.name, &mut contenders, rounds(case));
+        let rates = throughput(&case.name, &mut contenders, rounds(case));
+        rows("ingest of repeated dumps", case, &rates, "≥ 300 GB/min or ≥ 100 × expfmt");
+    }
+}
+
+/// The table's rows of a case, against each alternative: ours is the first rate, the crate of
+/// this process the last.
+fn rows(figure: &str, case: &Case, rates: &[f64], asked: &str) {
+    let corpus = match case.name.as_str() {
+        "all real targets" => "real",
+        "hostile mix" => "hostile",
+        name if name.starts_with("1M") => "synthetic",
+        _ => return,
+    };
+    let (ours, crate_rate) = (rates[0], rates[rates.len() - 1]);
+    let all = [("prometheus-parse".to_owned(), crate_rate)].into_iter().chain(others(corpus));
+    for (name, rate) in all {
+        let figure = format!("{figure}, {}", case.name);
+        row(&figure, &gigabytes(ours), &format!("{name} {}", gigabytes(rate)), ours / rate, asked);
     }
 }
 
@@ -119,7 +137,8 @@ pub(crate) fn cold() {
             contender("parse alone", || parse_only(case)),
             contender("prometheus-parse", || prometheus_parse(case)),
         ];
-        throughput(&case.name, &mut contenders, rounds(case));
+        let rates = throughput(&case.name, &mut contenders, rounds(case));
+        rows("cold start, each dump a new shape", case, &rates, "≥ 20 × the fastest");
     }
 }
 
@@ -144,7 +163,10 @@ pub(crate) fn compressed() {
                 bytes
             }),
         ];
-        throughput(&case.name, &mut contenders, 5);
+        let rates = throughput(&case.name, &mut contenders, 5);
+        let (ours, alone) = (rates[0], rates[1]);
+        let figure = format!("ingest including Kafka's zstd, {}", case.name);
+        row(&figure, &gigabytes(ours), &format!("zstd alone {}", gigabytes(alone)), ours / alone, "≥ 0.75");
     }
 }
 
@@ -171,11 +193,14 @@ pub(crate) fn profile() {
 
 /// From one to ten million series, from one to 64 partitions, from one thread to two.
 pub(crate) fn scaling() {
+    let mut first = None;
     for (name, origins, partitions) in [
         ("1M series, 1 partition", 2700, 1),
         ("1M series, 64 partitions", 2700, 64),
-        ("5M series, 1 partition", 13_500, 1),
+        ("10M series, 1 partition", 27_000, 1),
+        ("10M series, 64 partitions", 27_000, 64),
     ] {
+        let origins = synthetic::scaled(origins);
         let case = synthetic::fleet(name, origins, 370, false);
         let mut parts: Vec<Case> =
             (0..partitions).map(|_| Case { name: name.to_owned(), origins: Vec::new() }).collect();
@@ -190,7 +215,11 @@ pub(crate) fn scaling() {
             bytes = caches.iter_mut().zip(&parts).map(|(cache, part)| apply(cache, part, n, None)).sum();
             times.push(cpu() - start);
         }
-        println!("{name:<28} {:>9.0} MB/s", bytes as f64 / median(&mut times[2..]) / 1e6);
+        let rate = bytes as f64 / median(&mut times[2..]) / 1e6;
+        println!("{name:<28} {rate:>9.0} MB/s");
+        let base = *first.get_or_insert(rate);
+        let (ours, alone) = (gigabytes(rate), format!("1M series, 1 partition {}", gigabytes(base)));
+        row(&format!("scaling: {name}"), &ours, &alone, rate / base, "near linear");
     }
     threads();
 }
@@ -201,6 +230,7 @@ fn threads() {
     for (i, origin) in case.origins.into_iter().enumerate() {
         halves[i % 2].origins.push(origin);
     }
+    let mut first = None;
     for threads in [1, 2] {
         let mut caches: Vec<PartitionCache> = halves.iter().map(|_| cache()).collect();
         let round = |caches: &mut [PartitionCache], n: usize| -> usize {
@@ -222,6 +252,12 @@ fn threads() {
             bytes = round(&mut caches, n);
             times.push(start.elapsed().as_secs_f64());
         }
-        println!("{threads} thread(s), 2 partitions      {:>9.0} MB/s wall", bytes as f64 / median(&mut times) / 1e6);
+        let rate = bytes as f64 / median(&mut times) / 1e6;
+        println!("{threads} thread(s), 2 partitions      {rate:>9.0} MB/s wall");
+        let base = *first.get_or_insert(rate);
+        if threads == 2 {
+            let alone = format!("1 thread {}", gigabytes(base));
+            row("scaling: 2 threads (wall clock)", &gigabytes(rate), &alone, rate / base, "near 2 ×");
+        }
     }
 }

@@ -59,10 +59,32 @@ pub(crate) fn fleet(name: &str, origins: usize, per_origin: usize, private: bool
     Case { name: name.to_owned(), origins: (0..origins).map(one).collect() }
 }
 
+/// `K2P_SCALE`: a part of every size, to see that all runs. 1 is what the table means.
+pub(crate) fn scale() -> f64 {
+    std::env::var("K2P_SCALE").ok().and_then(|s| s.parse().ok()).unwrap_or(1.0)
+}
+
+/// So many, at the scale.
+pub(crate) fn scaled(count: usize) -> usize {
+    ((count as f64 * scale()) as usize).max(1)
+}
+
 /// A million series over 2,700 origins.
 pub(crate) fn million(private: bool) -> Case {
     let name = if private { "1M series, private shapes" } else { "1M series, shared shapes" };
-    fleet(name, 2700, 370, private)
+    fleet(name, scaled(2700), 370, private)
+}
+
+/// Leaves some of each corpus as files, for other programs to read.
+pub(crate) fn write_files(dir: &std::path::Path) {
+    let private = fleet("", 40, 370, true);
+    for (corpus, case) in [("synthetic", private), ("hostile", hostile())] {
+        let dir = dir.join(corpus);
+        std::fs::create_dir_all(&dir).unwrap();
+        for (i, body) in case.origins.iter().flat_map(|o| &o.dumps).enumerate() {
+            std::fs::write(dir.join(format!("{i:04}.txt")), body).unwrap();
+        }
+    }
 }
 
 /// Nothing that a cache of shapes likes: every dump a new shape, one origin of 200,000
@@ -73,7 +95,7 @@ pub(crate) fn hostile() -> Case {
         let dumps = (0..2).map(|n| dump(370, &format!("new-{i}-{n}"), i as u64 + n)).collect();
         origins.push(Origin::new(i, dumps));
     }
-    origins.push(Origin::new(100, (0..2).map(|n| dump(200_000, "", n)).collect()));
+    origins.push(Origin::new(100, (0..2).map(|n| dump(scaled(200_000), "", n)).collect()));
     for i in 101..111 {
         let long = "x".repeat(4096);
         origins.push(Origin::new(i, (0..2).map(|n| dump(200, &long, n)).collect()));
