@@ -178,6 +178,13 @@ fn figures_speed_scrape_beside_a_pushgateway() {
     bridge.stop();
 }
 
+/// Waits until so many records were consumed.
+fn read(bridge: &Service, records: usize) {
+    eventually("the bridge has read everything", LONG, || {
+        (own_metric(bridge, "kafka2prom_records_consumed_total") >= records as f64).then_some(())
+    });
+}
+
 /// Real dumps of a node exporter, so many records of `origins` origins.
 fn load(producer: &Producer, topic: &str, origins: usize, records: usize) -> usize {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dumps");
@@ -206,9 +213,7 @@ fn figures_speed_visible_at_half_load() {
     let used = cpu(bridge.process().pid());
     let records = scaled(20_000);
     let bytes = load(&producer, &topic, 500, records);
-    eventually("the bridge has read everything", LONG, || {
-        (own_metric(&bridge, "kafka2prom_records_consumed_total") >= records as f64).then_some(())
-    });
+    read(&bridge, records);
     let full = bytes as f64 / (cpu(bridge.process().pid()) - used);
     let half = full / 2.0;
     let ends = AtomicBool::new(false);
@@ -283,12 +288,14 @@ fn figures_speed_many_partitions() {
         let (after, threads) = switches(pid);
         let (idle, idle_cpu) = ((after - before) / seconds, (cpu(pid) - used) / seconds);
         let memory = resident(pid) / 1e6;
-        let (used, before) = (cpu(pid), after);
+        // Every origin is known, and its shape, before anything is measured.
+        let producer = kafka.producer("none");
+        load(&producer, &topic, 1000, 1000);
+        read(&bridge, 1000);
+        let (used, before) = (cpu(pid), switches(pid).0);
         let records = scaled(10_000);
-        let bytes = load(&kafka.producer("none"), &topic, 1000, records);
-        eventually("the bridge has read everything", LONG, || {
-            (own_metric(&bridge, "kafka2prom_records_consumed_total") >= records as f64).then_some(())
-        });
+        let bytes = load(&producer, &topic, 1000, records);
+        read(&bridge, 1000 + records);
         let cost = (cpu(pid) - used) / (bytes as f64 / 1e9);
         let first = *base.get_or_insert(cost);
         println!(

@@ -74,12 +74,10 @@ fn damaged_expositions_differ_only_where_there_is_an_excuse() {
             (Ok(parsed), Ok(theirs)) => ours(body.format, parsed).samples.difference(&theirs.samples),
             (Ok(_), Err(error)) => Some(format!("only they refuse: {error}")),
             (Err(rejection), Ok(theirs)) => {
-                let theirs = Reading { samples: theirs.samples.first_only(), ..theirs };
                 // What we refuse costs a line: the others must be theirs too.
                 let lenient = parse(body.format, body.text.as_bytes(), &options);
-                let rest = lenient
-                    .ok()
-                    .and_then(|parsed| ours(body.format, &parsed).samples.first_only().beyond(&theirs.samples));
+                let rest =
+                    lenient.ok().and_then(|parsed| ours(body.format, &parsed).samples.unknown_to(&theirs.samples));
                 Some(rest.unwrap_or_else(|| format!("only we refuse: {}: {}", rejection.reason, rejection.detail)))
             }
         };

@@ -35,17 +35,20 @@ impl Samples {
         // Python reads `-0` as an integer, which has no sign.
         let value = if value == 0.0 { 0.0 } else { value };
         let bits = if value.is_nan() { f64::NAN.to_bits() } else { value.to_bits() };
+        // Python's timestamps are floats.
+        let ms = ms.map(|ms| ms as f64 as i64);
         self.0.entry(series).or_default().push((bits, ms));
     }
 
-    /// Of a series that is there twice, the first point.
-    pub(crate) fn first_only(mut self) -> Samples {
-        self.0.values_mut().for_each(|points| points.truncate(1));
-        self
+    /// A point that they do not have: of a series that is there twice we take one.
+    pub(crate) fn unknown_to(&self, theirs: &Samples) -> Option<String> {
+        let knows = |series: &Series, point: &Point| theirs.0.get(series).is_some_and(|all| all.contains(point));
+        let odd = self.0.iter().find(|(series, points)| !points.iter().all(|point| knows(series, point)));
+        odd.map(|(series, points)| format!("only ours: {series:?} {:?}", shown(points)))
     }
 
     /// What is here and not, or otherwise, there.
-    pub(crate) fn beyond(&self, theirs: &Samples) -> Option<String> {
+    fn beyond(&self, theirs: &Samples) -> Option<String> {
         let odd = self.0.iter().find(|(series, points)| theirs.0.get(*series) != Some(points));
         odd.map(|(series, points)| {
             let told = theirs.0.get(series).map(|p| shown(p));
