@@ -234,7 +234,11 @@ fn figures_speed_visible_at_half_load() {
     let (millis, rate) = sent;
     let at = |part: usize| millis[(millis.len() - 1) * part / 100];
     row(
-        &format!("record → visible at {:.0} MB/s (half of a core's {:.0}), p99", rate / 1e6, full / 1e6),
+        &format!(
+            "record → visible, p99, with {:.0} MB/s beside it (half of what a core does is {:.0})",
+            rate / 1e6,
+            half / 1e6
+        ),
         &format!("{:.1} ms (p50 {:.1} ms)", at(99), at(50)),
         "–",
         f64::NAN,
