@@ -120,7 +120,7 @@ fn a_native_histogram_of_a_template_is_native_in_prometheus() {
     let Some(kafka) = require(Kafka::shared()) else { return };
     let Some(_) = require(prometheus::check_metrics(Generation::Sid, b"")) else { return };
     let bed = Bed::new(kafka, 1);
-    let bridge = bed.bridge(10, &[]);
+    let bridge = bed.bridge(100, &[]);
     let config = |bridge: &Service| {
         let config = Prometheus::scrape_config("bridge", &[bridge.listen()], "1s");
         format!("{config}  always_scrape_classic_histograms: true\n")
@@ -162,7 +162,7 @@ fn a_native_histogram_of_a_template_is_native_in_prometheus() {
     };
     let before = spans(&bridge);
     kill(&bridge);
-    let successor = bed.bridge(10, &[]);
+    let successor = bed.bridge(100, &[]);
     prometheus.reload(&config(&successor));
     eventually("the successor shows the same bytes", LONG, || (spans(&successor) == before).then_some(()));
     eventually_ok("the native histogram answers again", LONG, judged);
