@@ -1,6 +1,7 @@
 //! Alerts through a real Alertmanager of either generation to receivers on loopback:
 //! what Slack and PagerDuty would get. Golden messages stand in `tests/golden/alerts`;
 //! `K2P_UPDATE_GOLDEN=1` writes them anew, to be read in the diff.
+use crate::grafana::story::fast_rules;
 use crate::support::alertmanager::{Alertmanager, DEADMAN_TOKEN, EXTERNAL_URL, ROUTING_KEY, Timings};
 use crate::support::parts::Generation;
 use crate::support::poll::{eventually, eventually_ok};
@@ -397,7 +398,7 @@ fn from_a_scrape_to_slack(generation: Generation) {
          pipeline_last_run_timestamp_seconds{{pipeline_id=\"{name}\",status=\"FAILED\"}} 1700000000\n"
     );
     let target = Target::start(&page);
-    let rules = root().join("alerts/rules/*.yml");
+    let rules = fast_rules().join("*.yml");
     let config = Prometheus::scrape_config("kafka2prom", &[target.address()], "1s").replacen(
         "global: {",
         "global: {evaluation_interval: 1s, external_labels: {prometheus: eu-1}, ",
@@ -408,7 +409,6 @@ fn from_a_scrape_to_slack(generation: Generation) {
         alertmanager.listen()
     );
     let prometheus = require(Prometheus::start(generation, &config)).unwrap();
-    // The recording rules are evaluated once a minute.
     prometheus.wait_query("ALERTS{alertname='PipelineJobFailed',alertstate='firing'}", Duration::from_secs(150));
     let post = wait_post(&receiver, "/slack/data", "PipelineJobFailed", &alertmanager);
     assert_eq!(slack_fault(&post.json), Ok(()), "{:#}", post.json);

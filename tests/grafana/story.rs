@@ -214,7 +214,7 @@ impl Story {
              - {{job_name: kafka2prom, honor_labels: true, static_configs: [{{targets: {targets:?}}}]}}\n\
              - {{job_name: agents, static_configs: [{{targets: ['{}']}}]}}\n\
              - {{job_name: alertmanager, static_configs: [{{targets: ['{alertmanager}']}}]}}\n",
-            rules().display(),
+            fast_rules().display(),
             self.agent.listen(),
             alertmanager = self.alertmanager.listen(),
         );
@@ -285,7 +285,7 @@ fn log_events(errors: u64, round: u64) -> String {
 }
 
 /// The shipped rules, evaluated every second instead of every minute.
-fn rules() -> PathBuf {
+pub(crate) fn fast_rules() -> PathBuf {
     let to = new_dir("rules");
     for entry in fs::read_dir(root().join("alerts/rules")).unwrap().flatten() {
         let text = fs::read_to_string(entry.path()).unwrap();
