@@ -7,6 +7,7 @@ use crate::bodies::Body;
 /// Format, what the difference begins with, what else it holds, why it is none of ours.
 const EXCUSES: &[(Format, &str, &str, &str)] = &[
     (Text, "only we refuse: duplicate_series", "", "Python keeps a series that is there twice"),
+    (Text, "ours", "), (", "of a series with several timestamps we show the newest point"),
     (Text, "only we refuse: metadata", "", "Python's reader of texts takes metadata in any place"),
     (Text, "only we refuse: structure", "", "Python's reader of texts knows no rules of types"),
     (Text, "only we refuse: name", "", "Python checks no name that stands before `{`"),
@@ -84,6 +85,12 @@ const EXCUSES: &[(Format, &str, &str, &str)] = &[
         OpenMetrics,
         "only we refuse: syntax: expected `,` or `}` after",
         " ",
+        "Python takes other blanks, more and fewer, where one is asked for",
+    ),
+    (
+        OpenMetrics,
+        "only we refuse: syntax: expected `=`, `,` or",
+        "\" ",
         "Python takes other blanks, more and fewer, where one is asked for",
     ),
     (
