@@ -2,12 +2,15 @@
 //! address, found by `/sd?by=partition` and as static targets, while bridges are replaced one
 //! by one.
 use crate::faults::bed::{Bed, Bridge, Setup};
+use crate::faults::kept::Kept;
 use crate::faults::service::Balancer;
 use crate::support::kafka::Kafka;
 use crate::support::parts::Generation;
 use crate::support::poll::eventually;
 use crate::support::prometheus::{self, Prometheus};
 use crate::support::skip::require;
+use crate::support::supervise::new_dir;
+use std::path::Path;
 use std::time::Duration;
 
 /// Of scrapes, and their timeout.
@@ -25,12 +28,16 @@ fn prometheus_sees_no_hole_while_bridges_are_replaced() {
     let serve = |bridges: &[&Bridge]| service.set(bridges.iter().map(|b| b.service().listen().to_owned()).collect());
     serve(&[&bridges[0], &bridges[1]]);
     bed.wait_shown(&[&bridges[0], &bridges[1]]);
-    let config = config(service.address(), &bed.topic, setup.partitions);
+    let failures = new_dir("hole").join("failures");
+    let config = config(service.address(), &bed.topic, setup.partitions, &failures);
     let prometheus = require(Prometheus::start(Generation::Sid, &config)).unwrap();
     // Two of each origin, in two ways.
     let series = 4 * usize::try_from(setup.origins).unwrap();
     let samples = |expression: &str| eventually_some(&prometheus, expression, series);
     samples("seq");
+    let paths: Vec<_> = (0..setup.partitions).map(|n| format!("/partitions/{}/{n}/metrics", bed.topic)).collect();
+    // Prometheus asks seldom: these ask within the moments in which a bridge ends.
+    let kept = Kept::start(service.address(), &paths);
     for round in 0..REPLACEMENTS {
         let place = round % 2;
         let new = bed.bridge();
@@ -42,11 +49,14 @@ fn prometheus_sees_no_hole_while_bridges_are_replaced() {
         bed.wait_shown(&[&bridges[0], &bridges[1]]);
         std::thread::sleep(Duration::from_secs(4));
     }
+    let unanswered = kept.end();
+    assert!(unanswered.is_empty(), "kept connections: {unanswered:?}");
     bed.finish(&[&bridges[0], &bridges[1]]).assert_sound();
     let up = prometheus.query("min_over_time(up[5m])");
     let failed: Vec<_> = up.iter().filter(|found| found.points[0].1 < 1.0).collect();
     let all = up.len() == 2 * usize::try_from(setup.partitions).unwrap() && failed.is_empty();
-    assert!(all, "scrapes failed: {failed:?}; {:?}", prometheus.query("up[5m]"));
+    let why = std::fs::read_to_string(&failures).unwrap_or_default();
+    assert!(all, "{} targets, scrapes failed: {failed:?}\n{why}", up.len());
     let found = prometheus.query("seq[5m]");
     assert_eq!(found.len(), series);
     let mut longest: f64 = 0.0;
@@ -65,13 +75,14 @@ fn prometheus_sees_no_hole_while_bridges_are_replaced() {
 }
 
 /// A job that finds its targets, and one for each partition that is told them.
-fn config(address: &str, topic: &str, partitions: i32) -> String {
+fn config(address: &str, topic: &str, partitions: i32, failures: &Path) -> String {
     let via = |way: &str| format!("metric_relabel_configs: [{{target_label: via, replacement: {way}}}]");
     let mut config = format!(
-        "global: {{scrape_interval: {INTERVAL}s, scrape_timeout: {INTERVAL}s}}\n\
+        "global: {{scrape_interval: {INTERVAL}s, scrape_timeout: {INTERVAL}s, scrape_failure_log_file: {}}}\n\
          scrape_configs:\n\
          - job_name: found\n  honor_labels: true\n  {}\n  \
          http_sd_configs: [{{url: \"http://{address}/sd?by=partition\", refresh_interval: 5s}}]\n",
+        failures.display(),
         via("sd")
     );
     for partition in 0..partitions {

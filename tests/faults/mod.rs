@@ -6,6 +6,7 @@ pub mod bed;
 pub mod broken;
 pub mod clock;
 mod commits;
+pub mod kept;
 mod producer;
 pub mod record;
 mod run;

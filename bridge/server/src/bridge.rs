@@ -21,7 +21,7 @@ use k2p_runtime::http::{BoxFuture, HttpLimits, service};
 use k2p_runtime::kafka::KafkaLog;
 use k2p_runtime::metrics::{MetricsError, RuntimeMetrics};
 use k2p_runtime::shutdown::Shutdown;
-use prometheus::{IntGauge, Registry};
+use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -37,10 +37,8 @@ use crate::templates;
 
 /// How long `/-/drain` waits for the group to take everything over.
 const DRAIN: Duration = Duration::from_secs(10);
-/// At the end: how long for everything to be released …
+/// At the end: how long for everything to be released.
 const LEAVE: Duration = Duration::from_secs(5);
-/// … and how long after that for scrapes under way, which may wait for a new owner.
-const LAST_SCRAPES: Duration = Duration::from_secs(3);
 /// Closing the client waits for its commits, and those for a coordinator that may be
 /// away for good.
 const CLOSE: Duration = Duration::from_secs(10);
@@ -100,7 +98,7 @@ pub struct Setup {
 pub type Reload = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
 /// Runs a bridge until `shutdown`: then everything is handed over while scrapes are
-/// still answered, and the web side ends last.
+/// still answered; those under way end, then the threads that follow the group.
 ///
 /// # Errors
 /// When it cannot start, or when consuming ended by itself.
@@ -143,7 +141,6 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
     if let Some(logs) = &logs {
         keep_house(logs.sink.store.clone(), switches.end.clone());
     }
-    let in_flight = metrics.scrapes_in_flight.clone();
     let events = event_sink(&config, &log)?;
     let eraser = eraser(&config, &log)?;
     let pushes = push_sink(&config, &log)?;
@@ -201,13 +198,15 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
     hangups.abort();
     live.set_draining();
     switches.leave.trigger();
-    hand_over(&live, &in_flight).await;
-    switches.end.trigger();
-    let joined = tokio::time::timeout(CLOSE, tokio::task::spawn_blocking(move || consuming.join())).await;
+    hand_over(&live).await;
+    // The web side ends before the threads that follow the group: a scrape that waits here
+    // for a partition must learn who has it now, and none may be taken on that never will.
     web_end.trigger();
     if web.await.is_err() {
         tracing::error!("the web side panicked");
     }
+    switches.end.trigger();
+    let joined = tokio::time::timeout(CLOSE, tokio::task::spawn_blocking(move || consuming.join())).await;
     match joined {
         Ok(ended) => ended.unwrap_or_else(|e| Err(ConsumeError::Fatal(e.to_string())))?,
         Err(_) => tracing::warn!("the Kafka client does not close, as when Kafka is away: ending without it"),
@@ -215,15 +214,10 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
     Ok(())
 }
 
-/// After the group was told to take over, and before the threads end that follow it:
-/// a scrape that waits here for a partition must learn who has it now.
-async fn hand_over(live: &LivePartitions, in_flight: &IntGauge) {
+/// Until the group has taken everything over, or [`LEAVE`] is over.
+async fn hand_over(live: &LivePartitions) {
     let begun = tokio::time::Instant::now();
     while !live.all().is_empty() && begun.elapsed() < LEAVE {
-        tokio::time::sleep(LOOK).await;
-    }
-    let gone = tokio::time::Instant::now();
-    while in_flight.get() > 0 && gone.elapsed() < LAST_SCRAPES {
         tokio::time::sleep(LOOK).await;
     }
 }
