@@ -255,12 +255,4 @@ impl<'a> FamilyRef<'a> {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-
-    /// The family in its shaped form, for the writer that copies templates.
-    pub(crate) fn shaped(&self) -> Option<ShapedFamily<'a>> {
-        match self.form {
-            FamilyForm::Plain(..) => None,
-            FamilyForm::Shaped(family) => Some(family),
-        }
-    }
 }

@@ -30,8 +30,8 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 
 use crate::merge::{Compare, ConflictKind, Conflicts, Output, Part, Plan, Select, Source, Sources, origin_name};
+use crate::store::StoredSample;
 use crate::store::shape::{Name, ShapedFamily, Stage};
-use crate::store::{FamilyRef, StoredSample};
 use chunks::Chunks;
 use protobuf::{Message, Unfit};
 use seen::Seen;
@@ -260,13 +260,14 @@ impl Writer<'_, '_> {
     ) -> ControlFlow<()> {
         let sources = self.sources;
         let from = &sources.all[source as usize];
+        let suspect = sources.suspects[source as usize];
+        let text = self.message.is_none();
+        if let Some(shaped) = text.then(|| template(output, family, from, suspect)).flatten() {
+            return self.copied(part, &shaped);
+        }
         let Some(family) = from.dump.family(family as usize) else {
             return ControlFlow::Continue(());
         };
-        let suspect = sources.suspects[source as usize];
-        if let Some(shaped) = self.template(output, &family, from, suspect) {
-            return self.copied(part, &shaped);
-        }
         let escaping = family.traits.utf8 && !self.format.utf8();
         for mut sample in family.samples() {
             sample.timestamp = sample.timestamp.or(from.stamp);
@@ -284,25 +285,6 @@ impl Writer<'_, '_> {
             self.line(output, &sample)?;
         }
         ControlFlow::Continue(())
-    }
-
-    /// The family, if its lines need no look: legacy names, nothing behind the values, no
-    /// other source that may have the same series.
-    fn template<'f>(
-        &self,
-        output: &Output<'_>,
-        family: &FamilyRef<'f>,
-        from: &Source,
-        suspect: bool,
-    ) -> Option<ShapedFamily<'f>> {
-        let alone = match output.compare {
-            Compare::Nobody => true,
-            Compare::Suspects => !suspect,
-            Compare::Everybody => false,
-        };
-        let text = self.message.is_none();
-        let shaped = family.shaped().filter(|_| text && alone && !family.traits.utf8 && from.stamp.is_none())?;
-        shaped.is_bare().then_some(shaped)
     }
 
     /// Writes lines by copying: template, injected labels, value.
@@ -367,6 +349,19 @@ impl Writer<'_, '_> {
             format!("{series} of {key} was written already for another series: left out")
         });
     }
+}
+
+/// The family, if its lines need no look: legacy names, nothing behind the values, no
+/// other source that may have the same series.
+fn template<'f>(output: &Output<'_>, family: u32, from: &'f Source, suspect: bool) -> Option<ShapedFamily<'f>> {
+    let alone = match output.compare {
+        Compare::Nobody => true,
+        Compare::Suspects => !suspect,
+        Compare::Everybody => false,
+    };
+    let dump = from.dump.shaped().filter(|_| alone && from.stamp.is_none())?;
+    let shaped = dump.family(family as usize);
+    (!shaped.is_utf8() && shaped.is_bare()).then_some(shaped)
 }
 
 fn selects(select: &Select<'_>, name: Name<'_>) -> bool {

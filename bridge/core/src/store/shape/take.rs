@@ -49,7 +49,10 @@ pub(super) fn take<'i>(shape: &DumpShape, id: &'i str, body: &[u8], room: usize)
 fn same(a: &[u8], b: &[u8]) -> bool {
     const STEP: usize = 16;
     let (Some(last_a), Some(last_b)) = (a.last_chunk::<STEP>(), b.last_chunk::<STEP>()) else {
-        return a == b;
+        return match (a.last_chunk::<8>(), b.last_chunk::<8>()) {
+            (Some(last_a), Some(last_b)) => a.first_chunk::<8>() == b.first_chunk::<8>() && last_a == last_b,
+            _ => a == b,
+        };
     };
     let mut steps = a.as_chunks::<STEP>().0.iter().zip(b.as_chunks::<STEP>().0);
     steps.all(|(a, b)| a == b) && last_a == last_b
@@ -90,7 +93,13 @@ impl<'i> Harvest<'i> {
         let mut holes: &[u32] = &block.holes;
         for line in &block.lines {
             let segment = &text[from..from + line.segment as usize];
-            let value = self.behind(segment, from, &mut holes, body, at)?;
+            let value = match holes {
+                [] => {
+                    let value = at + segment.len();
+                    same(body.get(at..value)?, segment).then_some(value)?
+                }
+                _ => self.behind(segment, from, &mut holes, body, at)?,
+            };
             from += segment.len();
             let length = match value::plain(&body[value..]) {
                 Some(length) if line.flags & Line::TIME == 0 => length,
@@ -108,7 +117,6 @@ impl<'i> Harvest<'i> {
 
     /// Where the body goes on behind a segment, if it has it at `at`. `holes` are those of
     /// the text from `from` on, where the segment begins.
-    #[inline]
     fn behind(&self, segment: &[u8], from: usize, holes: &mut &[u32], body: &[u8], mut at: usize) -> Option<usize> {
         let mut rest = segment;
         while let Some((hole, others)) = holes.split_first()
