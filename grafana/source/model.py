@@ -11,6 +11,8 @@ RECORDED_STEP = "1m"
 # (tests/figures_rules.rs). What looks back over a day or a month moves little between two of them.
 # (Fewer points save what is made of the samples, not the reading of them.)
 OF_WINDOWS = 48
+# … over 30 days.
+OF_A_MONTH = 24
 OF_MANY = 200
 GREEN, YELLOW, RED, BLUE, GREY = "green", "yellow", "red", "blue", "text"
 

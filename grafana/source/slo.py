@@ -1,5 +1,5 @@
 """Objectives and what is left of their budgets."""
-from model import (NONE_WANTED, OF_WINDOWS, SOME_MATTER, GREEN, RED, YELLOW, Column, Dashboard, Q, Row, Variable, added, added_by, limit, series, stat,
+from model import (NONE_WANTED, OF_A_MONTH, OF_WINDOWS, SOME_MATTER, GREEN, RED, YELLOW, Column, Dashboard, Q, Row, Variable, added, added_by, limit, series, stat,
                    steps, table, threshold)
 from pipelines import MINE, PIPELINE, RUNS, WINDOW_NOTE, mine, success
 
@@ -63,7 +63,7 @@ SLO = Dashboard(
                   Column("Burn, 1 day", Q(burn("1d")), unit="none", decimals=1, thresholds=BURN),
                   Column("SLA missed, 30 d", Q(f'sum by (pipeline_id) ({added("pipeline:pipeline_sla_missed:max", MINE, "30d")})'),
                          unit="none", thresholds=NONE_WANTED), sort="Budget left", descending=False),
-            series("Budget left", "Of 30 days, by pipeline.", "percentunit", Q(REMAINING, "{{pipeline_id}}"), width=12, points=OF_WINDOWS),
+            series("Budget left", "Of 30 days, by pipeline.", "percentunit", Q(REMAINING, "{{pipeline_id}}"), width=12, points=OF_A_MONTH),
             series("Burn rate, 1 day", "Over a day: at 1 the budget of 30 days is gone in 30 days. The alert has four windows.", "none",
                    Q(burn("1d"), "{{pipeline_id}}"), width=12, empty=IDLE),
             *[series(f"Failed runs, {window}", f"The part of the runs that failed, over {window}.", "percentunit",

@@ -173,10 +173,10 @@ impl StoredDump {
         }
     }
 
-    /// What dumps have in common that differ in values only, if it is known; good for comparing
-    /// while both live.
-    pub fn shape_id(&self) -> Option<usize> {
-        self.shaped().and_then(Shaped::shape_id)
+    /// What dumps have in common that differ in values only: their shape, and the id in its
+    /// names, empty where they have none. Good for comparing while both live.
+    pub fn shape_id(&self) -> Option<(usize, &str)> {
+        self.shaped().map(Shaped::shape_id)
     }
 
     pub(crate) fn shaped(&self) -> Option<&Shaped> {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 mod cache_util;
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::sync::Arc;
 
@@ -462,6 +463,11 @@ fn drivers_share_their_shape() {
             bytes.push(both.fast.view().bytes);
         }
         both.compare();
+        let view = both.fast.view();
+        let dumps = view.origins.values().filter_map(|o| o.dump.as_ref()?.shape_id());
+        let (shapes, ids): (BTreeSet<usize>, BTreeSet<&str>) = dumps.unzip();
+        assert_eq!((shapes.len(), ids.len()), (1, 6), "{name}: what tells their memory and their names apart");
+        drop(view);
         let each = (bytes[5] - bytes[0]) / 5;
         let series = both.fast.view().series / 6;
         assert!(each < series * 12, "{name}: {each} bytes for another driver of {series} series");

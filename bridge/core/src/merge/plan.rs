@@ -121,7 +121,7 @@ fn merge<'s>(sources: &'s Sources, format: Format) -> (Vec<Merged<'s>>, Vec<Grou
     let mut merged: Vec<Merged<'s>> = Vec::new();
     let mut groups: Vec<Group> = Vec::new();
     let mut index: HashMap<Cow<'s, str>, usize, RandomState> = HashMap::default();
-    let mut shapes: HashMap<usize, usize, RandomState> = HashMap::default();
+    let mut shapes: HashMap<(usize, &str), usize, RandomState> = HashMap::default();
     for (s, source) in sources.all.iter().enumerate() {
         let shape = source.dump.shape_id();
         if let Some(group) = shape.and_then(|id| shapes.get(&id)) {

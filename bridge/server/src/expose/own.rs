@@ -53,7 +53,7 @@ fn push_origins(text: &mut String, views: &[Arc<PartitionView>]) {
 fn bytes(dump: &StoredDump, shares: &mut HashMap<usize, usize>) -> usize {
     let own = dump.own_bytes();
     let share = || dump.bytes() - own;
-    own + dump.shape_id().map_or(0, |id| *shares.entry(id).or_insert_with(share))
+    own + dump.shape_id().map_or(0, |(id, _)| *shares.entry(id).or_insert_with(share))
 }
 
 fn push_family(

@@ -115,8 +115,8 @@ impl Shaped {
     }
 
     /// What tells dumps of one shape and the same names.
-    pub(crate) fn shape_id(&self) -> Option<usize> {
-        self.id.is_empty().then_some(Arc::as_ptr(&self.shape) as usize)
+    pub(crate) fn shape_id(&self) -> (usize, &str) {
+        (Arc::as_ptr(&self.shape) as usize, &self.id)
     }
 
     pub(crate) fn own_bytes(&self) -> usize {
