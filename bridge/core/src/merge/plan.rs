@@ -12,6 +12,7 @@ use super::merged::{Form, Member, Merged};
 use super::{ConflictKind, Conflicts, Sources};
 use crate::exposition::{Format, escape, keyword};
 use crate::model::MetricType;
+use crate::store::shape::Shaped;
 
 /// All outputs, sorted by name.
 pub(crate) struct Plan<'s> {
@@ -21,7 +22,7 @@ pub(crate) struct Plan<'s> {
     groups: Vec<Group>,
 }
 
-/// Sources of one shape, or one that has none. Families are planned once for a group, so that
+/// Sources whose families have the same names, types and metadata, or one of no shape. Families are planned once for a group, so that
 /// the plan of many origins of one kind costs what one of them costs.
 #[derive(Default)]
 pub(super) struct Group {
@@ -121,10 +122,10 @@ fn merge<'s>(sources: &'s Sources, format: Format) -> (Vec<Merged<'s>>, Vec<Grou
     let mut merged: Vec<Merged<'s>> = Vec::new();
     let mut groups: Vec<Group> = Vec::new();
     let mut index: HashMap<Cow<'s, str>, usize, RandomState> = HashMap::default();
-    let mut shapes: HashMap<(usize, &str), usize, RandomState> = HashMap::default();
+    let mut known: HashMap<_, usize, RandomState> = HashMap::default();
     for (s, source) in sources.all.iter().enumerate() {
-        let shape = source.dump.shape_id();
-        if let Some(group) = shape.and_then(|id| shapes.get(&id)) {
+        let heads = source.dump.shaped().map(Shaped::heads);
+        if let Some(group) = heads.and_then(|heads| known.get(&heads)) {
             groups[*group].add(sources, s);
             continue;
         }
@@ -144,8 +145,8 @@ fn merge<'s>(sources: &'s Sources, format: Format) -> (Vec<Merged<'s>>, Vec<Grou
                 }
             }
         }
-        if let Some(id) = shape {
-            shapes.insert(id, groups.len());
+        if let Some(heads) = heads {
+            known.insert(heads, groups.len());
         }
         groups.push(group);
     }

@@ -38,7 +38,7 @@ use super::StoredDump;
 use crate::codec::{self, Format, ParseOptions, Trace};
 use crate::labels::{Labels, is_legacy_label_name};
 use crate::model::Parsed;
-use block::Block;
+use block::{Block, Heads};
 pub(crate) use shaped::{Shaped, ShapedFamily, Stage};
 pub use shapes::Shapes;
 pub(crate) use variable::Name;
@@ -93,6 +93,8 @@ struct DumpShape {
     /// Every family, sorted by name: where names have an id, for the ids of its users.
     places: Box<[Place]>,
     lines: u32,
+    /// What a plan sees of its families: equal where they are the same at the same places.
+    heads: Heads,
     /// An id stands in some of its names.
     variable: bool,
     /// Sums up the shapes that live, as [`Block::account`].
@@ -117,6 +119,13 @@ struct Place {
     line: u32,
 }
 
+/// [`DumpShape::heads`].
+fn heads(blocks: &[Arc<Block>], places: &[Place]) -> Heads {
+    let mut all: Vec<u8> = blocks.iter().flat_map(|block| block.heads).flat_map(u64::to_le_bytes).collect();
+    all.extend(places.iter().flat_map(|place| [place.block, place.family]).flat_map(u32::to_le_bytes));
+    block::heads(&all)
+}
+
 impl DumpShape {
     fn new(context: Arc<Context>, blocks: Vec<Arc<Block>>, tail: &str, id: &str) -> DumpShape {
         let mut places = Vec::new();
@@ -128,8 +137,10 @@ impl DumpShape {
             lines += block.lines.len() as u32;
         }
         places.sort_by(|a, b| name_at(&blocks, a, id).order(name_at(&blocks, b, id)));
+        let heads = heads(&blocks, &places);
         DumpShape {
             context,
+            heads,
             variable: blocks.iter().any(|b| !b.holes.is_empty()),
             places: places.into_boxed_slice(),
             blocks: blocks.into_boxed_slice(),

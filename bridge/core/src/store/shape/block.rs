@@ -1,7 +1,10 @@
 //! A run of lines without their values.
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
+
+use foldhash::quality::RandomState;
 
 use super::Context;
 use super::variable::{Name, PLACEHOLDER};
@@ -20,10 +23,28 @@ pub(super) struct Block {
     pub(super) holes: Box<[u32]>,
     pub(super) lines: Box<[Line]>,
     pub(super) families: Box<[FamilyShape]>,
+    /// What a plan sees of its families; see [`Block::heads`].
+    pub(super) heads: Heads,
     /// Where a body's label met one of the origin's.
     pub(super) context: Option<Arc<Context>>,
     /// Sums up the blocks that live; see [`super::Shapes::bytes`].
     pub(super) account: Option<Arc<AtomicUsize>>,
+}
+
+/// Stands for names, types and metadata: equal where those are. 128 bits under keys of this
+/// process, so that nobody makes two that are equal, by chance or on purpose.
+pub(super) type Heads = [u64; 2];
+
+/// [`Heads`] of bytes.
+pub(super) fn heads(of: &[u8]) -> Heads {
+    static KEYS: LazyLock<[RandomState; 2]> = LazyLock::new(|| [RandomState::default(), RandomState::default()]);
+    [KEYS[0].hash_one(of), KEYS[1].hash_one(of)]
+}
+
+/// Text with its length in front, so that no two lists of texts are the same bytes.
+fn push_text(out: &mut Vec<u8>, text: &str) {
+    out.extend_from_slice(&(text.len() as u32).to_le_bytes());
+    out.extend_from_slice(text.as_bytes());
 }
 
 /// A value's line.
@@ -91,6 +112,23 @@ impl Block {
         Name::new(self.piece(piece), hole, id)
     }
 
+    /// What a plan of an exposition looks at, of each family: all but labels, lines and values.
+    pub(super) fn heads(&self) -> Heads {
+        let mut all = Vec::with_capacity(self.text.len() / 2);
+        for family in &self.families {
+            let given = u8::from(family.help.is_some()) | u8::from(family.unit.is_some()) << 1;
+            let rest = u8::from(family.utf8) << 2 | u8::from(family.count > 0) << 3;
+            all.extend([family.kind as u8, given | rest]);
+            let metadata = [Some(family.name), family.help, family.unit];
+            let names = family.sample_names(self);
+            all.extend((names.clone().count() as u32).to_le_bytes());
+            for piece in metadata.into_iter().flatten().chain(names) {
+                push_text(&mut all, self.piece(piece));
+            }
+        }
+        heads(&all)
+    }
+
     /// Bytes of memory.
     pub(super) fn bytes(&self) -> usize {
         let families = self.families.iter().map(FamilyShape::bytes).sum::<usize>();
@@ -156,7 +194,7 @@ impl FamilyShape {
     }
 
     /// The distinct names of its samples.
-    pub(super) fn sample_names<'b>(&'b self, block: &'b Block) -> impl Iterator<Item = Piece> + use<'b> {
+    pub(super) fn sample_names<'b>(&'b self, block: &'b Block) -> impl Iterator<Item = Piece> + Clone + use<'b> {
         let single = (self.names.is_empty() && self.count > 0).then(|| {
             let line = &block.lines[self.line(0) as usize];
             Piece { at: line.template, length: u32::from(line.name) }

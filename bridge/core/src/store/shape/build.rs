@@ -228,6 +228,7 @@ impl Builder<'_, '_, '_, '_> {
             lines: std::mem::take(&mut self.lines).into_boxed_slice(),
             families,
             context: self.collided.then(|| context.clone()),
+            heads: [0; 2],
             account: None,
         })
     }

@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::block::{Block, FamilyShape, Piece};
+use super::block::{Block, FamilyShape, Heads, Piece};
 use super::take::Harvest;
 use super::variable::Name;
 use super::{DumpShape, fits};
@@ -117,6 +117,12 @@ impl Shaped {
     /// What tells dumps of one shape and the same names.
     pub(crate) fn shape_id(&self) -> (usize, &str) {
         (Arc::as_ptr(&self.shape) as usize, &self.id)
+    }
+
+    /// What tells dumps whose families have the same names, types and metadata at the same
+    /// places: those of one shape, and of shapes that differ in labels, also of other partitions.
+    pub(crate) fn heads(&self) -> (Heads, &str) {
+        (self.shape.heads, &self.id)
     }
 
     pub(crate) fn own_bytes(&self) -> usize {

@@ -100,6 +100,7 @@ impl Shapes {
             return known;
         }
         self.bytes.fetch_add(block.bytes(), Ordering::Relaxed);
+        block.heads = block.heads();
         block.account = Some(self.bytes.clone());
         let block = Arc::new(block);
         known.blocks.keep(hash, &block);
