@@ -5,6 +5,7 @@ import re
 import sys
 from pathlib import Path
 
+import records
 import render
 import tables
 from model import KINDS, Record, num
@@ -22,6 +23,15 @@ def files():
             rule_files.append(f"../rules/{name}.yml")
             order += [group for group, _, _ in tables.FILES[name]]
         made[f"tests/{alert.key}.test.yml"] = render.tests_yaml(alert, alert.tests, rule_files, order)
+    for file, groups in tables.FILES.items():
+        names = {rule.name for _, _, rules in groups for rule in rules if isinstance(rule, Record)}
+        needed = ["thresholds", *tables.NEEDS.get(file, []), file]
+        order = [group for name in needed for group, _, _ in tables.FILES[name]]
+        rules = [f"../rules/{name}.yml" for name in needed]
+        for step in (records.SHORT, records.LONG):
+            cases = [case for case in records.CASES if case.record in names and case.step == step]
+            if cases:
+                made[f"tests/records-{file}-{step}m.test.yml"] = render.records_yaml(cases, rules, order, step)
     made["defaults.md"] = defaults()
     return made
 

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import records
 import render
 import tables
 from model import Record, num
@@ -184,20 +185,38 @@ def written(needs, mutant):
 def fails(promtool, key, mutant):
     """Whether the tests of an alert fail with the mutant (None: without any)."""
     alert, needs = CLOSURES[key]
+    return told(promtool, needs, mutant, lambda order: render.tests_yaml(alert, alert.tests, ["rules.yml"], order))
+
+
+def record_fails(promtool, mutant):
+    """Whether the tests of a recording rule fail with the mutant."""
+    needs = set(rests_on(mutant.rule.name))
+    for step in (records.SHORT, records.LONG):
+        cases = [case for case in records.CASES if case.record == mutant.rule.name and case.step == step]
+        tests = lambda order: render.records_yaml(cases, ["rules.yml"], order, step)
+        if cases and told(promtool, needs, mutant, tests)[0]:
+            return True
+    return False
+
+
+def told(promtool, needs, mutant, tests):
+    """Whether tests fail with the mutant (None: without any), and what promtool says."""
     with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as dir_:
         rules, order = written(needs, mutant)
         Path(dir_, "rules.yml").write_text(rules)
-        Path(dir_, "test.yml").write_text(render.tests_yaml(alert, alert.tests, ["rules.yml"], order))
+        Path(dir_, "test.yml").write_text(tests(order))
         done = subprocess.run([promtool, "test", "rules", f"{dir_}/test.yml"], capture_output=True, text=True,
                               env={**os.environ, "TMPDIR": dir_, "GOMAXPROCS": "1"}, check=False)
         said = done.stdout + done.stderr
         if "could not parse" in said:
-            raise SystemExit(f"{mutant.line() if mutant else key} is no rule:\n{said}")
+            raise SystemExit(f"{mutant.line() if mutant else needs} is no rule:\n{said}")
         return done.returncode != 0, said
 
 
 def killed(promtool, mutant):
     own = mutant.rule if isinstance(mutant.rule, Record) else None
+    if own is not None and record_fails(promtool, mutant):
+        return True
     keys = [k for k, (_, needs) in CLOSURES.items() if (mutant.group, mutant.index) in needs]
     if own is None:
         keys = [mutant.rule.key]

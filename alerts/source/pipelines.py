@@ -389,6 +389,9 @@ SPIKE.tests = [c for c in SPIKE.tests if c.kind != "for"] + [
          (at(570),), name="a pipeline that always errs, thrice as much is needed"),
     Case("fires", scene([events("INFO", good=967, bad=880), events("ERROR", good=33, bad=120)], [("good", 100), ("bad", 16)]),
          (at(570, Firing(LABELS, None)),), name="more than thrice its habit"),
+    # 10.5 % is more than thrice that; an hour later it is in what is usual itself.
+    Case("below", scene([events("INFO", good=967, bad=895), events("ERROR", good=33, bad=105)], [("good", 100), ("bad", 24)]),
+         (at(615),), name="a habit since more than an hour"),
     # 8 events in 5 minutes are 96 in an hour.
     Case("below", scene([events("INFO", good=8, bad=4), events("ERROR", good=0, bad=4)], [("good", 40), ("bad", 16)]), (at(275),),
          name="too few events"),

@@ -67,7 +67,7 @@ PIPELINES = [
     R(
         "pipeline:pipeline_failures:count6h",
         f'changes({LAST}{{status="FAILED"}}[6h])\n'
-        f'+ (min_over_time({LAST}{{status="FAILED"}}[6h]) > bool (time() - 21600))',
+        f"+ (min_over_time({LAST}[6h]) > bool (time() - 21600))",
     ),
     R("pipeline:pipeline_log_events:rate1h", "rate(pipeline:pipeline_log_events:max[1h])"),
     R(
@@ -86,7 +86,7 @@ PIPELINES_SLOW = [
     ),
     R(
         "pipeline:run_interval_seconds:delta7d",
-        "604800 / (sum by (pipeline_id) (pipeline:pipeline_runs:max - pipeline:pipeline_runs:max offset 7d >= 0) >= 4)",
+        "604800 / (sum by (pipeline_id) (clamp_min(pipeline:pipeline_runs:max - pipeline:pipeline_runs:max offset 7d, 0)) >= 4)",
     ),
     R(
         "pipeline_step:pipeline_step_duration_seconds:mean1d",

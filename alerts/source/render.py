@@ -207,3 +207,21 @@ def tests_yaml(alert, cases, rule_files, group_order):
     lines += [f"  - {g}\n" for g in group_order]
     lines.append("tests:\n")
     return "".join(lines) + "".join(case_yaml(alert, c) for c in cases)
+
+
+def records_yaml(cases, rule_files, group_order, step):
+    """Tests of recording rules: records.Given."""
+    lines = [HEAD, "rule_files:\n"]
+    lines += [f"  - {f}\n" for f in rule_files]
+    lines += [f"evaluation_interval: {step}m\n", "group_eval_order:\n"]
+    lines += [f"  - {g}\n" for g in group_order]
+    lines.append("tests:\n")
+    for case in cases:
+        lines += [f"  - name: {text(case.record + ': ' + case.name)}\n", f"    interval: {step}m\n", "    input_series:\n"]
+        for series, values in case.series.items():
+            lines += [f"      - series: {text(series)}\n", f"        values: {text(values)}\n"]
+        lines += ["    promql_expr_test:\n", f"      - expr: {text(case.record)}\n", f"        eval_time: {case.at}m\n"]
+        lines.append("        exp_samples:\n" if case.samples else "        exp_samples: []\n")
+        for labels, value in case.samples.items():
+            lines += [f"          - labels: {text(case.record + labels)}\n", f"            value: {num(value)}\n"]
+    return "".join(lines)
