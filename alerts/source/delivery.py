@@ -35,7 +35,7 @@ NOTIFY = Alert(
 )
 WATCHDOG = Alert(
     name="Watchdog",
-    expr="vector(1) and on () kafka2prom:links:info\nand on () count(kafka2prom:threshold:value) > 0",
+    expr="group(kafka2prom:threshold:value) and on () kafka2prom:links:info",
     severity="none",
     summary="Alerting works",
     description="Always firing, as long as rules are evaluated and thresholds are there. A dead man's switch calls when "

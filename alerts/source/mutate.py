@@ -138,7 +138,7 @@ def rests_on(text):
             if not isinstance(rule, Record) or (group, i) in found or rule.name not in said:
                 continue
             label = dict(rule.labels).get("name")
-            if label is not None and f'name="{label}"' not in said and "count(" not in said:
+            if label is not None and f'name="{label}"' not in said and "group(" not in said:
                 continue
             found.append((group, i))
             open_.append(rule.expr)

@@ -449,6 +449,17 @@ for _alert, (_long, _short, _rate, _) in zip(BUDGET, BURNS):
         Case("below", {**scene(failing(_rate), [("bad", 64)]), **threshold_is("run_objective", 0.9)}, (at(63 * _step),), name="its own objective"),
     ]
 
+# Of 3 days at a burn rate of 1, half is a number that both sides of a comparison can be: exactly half
+# of the runs of one window fail, and more of the other's. (60 steps are 3 days, 5 are 6 hours.)
+for _name, _succeeded, _failed in (
+    ("exactly its objective over 3 days", "1000+0x79 1600+0x40", "1000+0x117 1600+0x2"),
+    ("exactly its objective over 6 hours", "1000+0x117 1600+0x2", "1000+0x79 2000+0x37 2600+0x2"),
+):
+    _runs = {"SUCCEEDED": _succeeded, "FAILED": _failed}
+    _series = {series("pipeline_runs_total", f'status="{s}",trigger_type="schedule"', A): v for s, v in _runs.items()}
+    _series |= {ACTIVE.replace("@", A): "0+0x120", **threshold_is("run_objective", 0.5)}
+    BUDGET[3].tests.append(Case("boundary", _series, (at(120 * BUDGET[3].interval),), name=_name))
+
 STEP = "pipeline_step_duration_seconds_%s"
 
 
