@@ -503,6 +503,8 @@ STEP_SLOW.tests = [
     Case("fires", {**scene(SLOWER, [("good", WEEK), ("under", 26)]), **threshold_is("step_slow_factor", 1.5)}, (hours(WEEK + 24, slow()),),
          name="its own factor"),
     Case("below", scene(SLOWER, [("good", WEEK), ("under", 26)]), (hours(WEEK + 24),)),
+    Case("below", scene(step({"good": 64, "bad": 130}, ONCE), [("good", WEEK), ("bad", 50)]), (hours(WEEK + 47),),
+         name="the first slow day is in what is usual"),
     # Powers of two: both means and their ratio are exact.
     Case("boundary", scene(step({"good": 64, "bad": 128}, ONCE), [("good", WEEK), ("bad", 26)]), (hours(WEEK + 23),), name="exactly twice"),
     Case("below", {**scene(SLOWER, [("edge", 108), ("good", 84), ("bad", 26)]), **threshold_is("step_slow_factor", 2.5)},
