@@ -23,7 +23,10 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 pub(crate) type Samples = BTreeMap<String, f64>;
 
 /// Offset and append time.
-pub(crate) type Last = Option<(i64, Option<i64>)>;
+type Last = Option<(i64, Option<i64>)>;
+
+/// By partition: up to which record, and what.
+pub(crate) type Said = Arc<Mutex<BTreeMap<i32, (Last, Arc<str>)>>>;
 
 #[derive(Clone)]
 pub(crate) struct Bed {
@@ -38,7 +41,7 @@ pub(crate) struct Bed {
     pub(crate) rest: String,
     pub(crate) templates: String,
     /// What the reference said of each partition, and up to which record.
-    pub(crate) said: Arc<Mutex<BTreeMap<i32, (Last, Arc<str>)>>>,
+    pub(crate) said: Said,
 }
 
 impl Bed {
