@@ -176,6 +176,8 @@ ALERTS[2].tests = [
     Case("for", {LAG.replace("@", A): "0+0x10 60+60x15", WAITING.replace("@", A): "5+0x26"},
          (Check(14), Check(18), Check(20, (Firing(LABELS, None),)))),
     Case("below", {LAG.replace("@", A): "0+60x20", WAITING.replace("@", A): "0+0x20"}, (Check(18),), name="nothing waits"),
+    Case("fires", {LAG.replace("@", A): "0+60x20", WAITING.replace("@", A): "1+0x20"}, (Check(18, (Firing(LABELS, None),)),),
+         name="one record waits"),
     Case("moves", {
         LAG.replace("@", A): "0+60x13 stale", LAG.replace("@", B): " ".join(["_"] * 14) + " 840+60x10",
         WAITING.replace("@", A): "5+0x13 stale", WAITING.replace("@", B): " ".join(["_"] * 14) + " 5+0x10",

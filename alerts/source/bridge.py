@@ -181,7 +181,10 @@ COMMITS = Alert(
         for_=2,
         window=5,
         moves="stays",
-    ),
+    ) + [
+        Case("fires", scene([commits("ok", good=10_000, bad=40), commits("failed", good=0, bad=60)], [("good", 12), ("bad", 9)]),
+             (Check(20, (Firing(BRIDGE, None),)),), name="few commits after many"),
+    ],
 )
 KAFKA = Alert(
     name="KafkaDisconnected",
