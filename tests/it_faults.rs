@@ -9,6 +9,7 @@ use crate::support::chaos::{Mode, api};
 use crate::support::kafka::{self, Kafka};
 use crate::support::kafka_clients::Committed;
 use crate::support::parts::KafkaVersion;
+use crate::support::poll::eventually;
 use crate::support::skip::require;
 use std::thread;
 use std::time::Duration;
@@ -123,6 +124,25 @@ fn a_bridge_loses_the_brokers_and_not_its_scrapers() {
 fn only_heartbeats_are_lost() {
     let Some(kafka) = require(Kafka::shared()) else { return };
     cut(kafka, "heartbeats", Setup::short(), Mode::Drop(vec![api::HEARTBEAT]), seconds(11)).assert_sound();
+}
+
+/// The group takes all partitions from a bridge that is not heard, and gives them back while
+/// it still shows them under their leases.
+#[test]
+fn an_assignment_is_lost_and_given_back_before_its_leases_lapse() {
+    let Some(kafka) = require(Kafka::shared()) else { return };
+    let setup = Setup { lease_ms: 8000, wait_ms: 9000, ..Setup::short() };
+    let bed = Bed::new(kafka, "givenback", setup);
+    let (a, b) = (bed.bridge(), bed.bridge_at(&kafka.chaos_bootstrap()));
+    bed.wait_shown(&[&a, &b]);
+    bed.note(format!("bridge {} is not heard", b.number));
+    kafka.chaos().set(&b.client_id, Mode::Drop(vec![api::HEARTBEAT]));
+    let lost = || b.counter("kafka2prom_fences_total", "assignment_lost") > 0.0;
+    eventually("the assignment is lost", seconds(60), || lost().then_some(()));
+    kafka.chaos().set(&b.client_id, Mode::Pass);
+    bed.wait_fresh(&[&a, &b]);
+    bed.finish(&[&a, &b]).assert_sound();
+    assert_no_fence(&[&a, &b]);
 }
 
 #[test]

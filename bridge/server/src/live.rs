@@ -189,6 +189,12 @@ impl LivePartition {
         bump(&self.changed);
     }
 
+    /// It is not this bridge's any more.
+    fn end(&self) {
+        self.set_live(false);
+        self.set_state(State::Gone);
+    }
+
     /// The policy in force; the worker reads it before each batch.
     pub fn policy(&self) -> Policy {
         Policy::from_u8(self.policy.load(Ordering::Relaxed))
@@ -319,7 +325,6 @@ impl LivePartitions {
     /// was there before is evicted.
     pub fn insert(&self, new: NewPartition) -> Arc<LivePartition> {
         let NewPartition { topic, partition, lease_until, queue_capacity } = new;
-        self.remove(&topic, partition);
         let policy = self.policies.entry(topic.clone()).or_default().clone();
         let entry = Arc::new(LivePartition {
             topic: topic.clone(),
@@ -339,18 +344,19 @@ impl LivePartitions {
             refusals: ArcSwap::default(),
             changed: self.changed.clone(),
         });
-        self.map.insert((topic, partition), entry.clone());
+        if let Some(before) = self.map.insert((topic, partition), entry.clone()) {
+            before.end();
+        }
         bump(&self.changed);
         entry
     }
 
     /// Evicts a partition: no scrape that begins after this returns sees it. Waits for
-    /// no reader: what a scrape in flight holds is its own.
-    pub fn remove(&self, topic: &Arc<str>, partition: i32) -> Option<Arc<LivePartition>> {
-        let (_, entry) = self.map.remove(&(topic.clone(), partition))?;
-        entry.set_live(false);
-        entry.set_state(State::Gone);
-        Some(entry)
+    /// no reader: what a scrape in flight holds is its own. Only this entry goes: one that
+    /// was inserted since, of the same partition, stays.
+    pub fn evict(&self, entry: &Arc<LivePartition>) {
+        entry.end();
+        self.map.remove_if(&(entry.topic.clone(), entry.partition), |_, there| Arc::ptr_eq(there, entry));
     }
 
     /// The partition, live or not.

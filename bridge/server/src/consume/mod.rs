@@ -290,8 +290,8 @@ fn close(consumer: Arc<GroupConsumer>) {
     let mut owner = consumer.context().owner();
     let parts = std::mem::take(&mut owner.parts);
     let retired = std::mem::take(&mut owner.retired);
-    for (tp, part) in parts {
-        owner.live.remove(&tp.topic, tp.partition);
+    for part in parts.into_values() {
+        owner.live.evict(&part.live);
         part.worker.stop();
         part.worker.join();
     }

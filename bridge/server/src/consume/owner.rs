@@ -234,7 +234,7 @@ impl Owner {
     pub(super) fn let_go(&mut self, tp: &Tp) {
         if let Some(part) = self.parts.remove(tp) {
             part.worker.stop();
-            self.live.remove(&tp.topic, tp.partition);
+            self.live.evict(&part.live);
             self.retired.insert(tp.clone(), part.worker);
         }
         self.ends_asked.remove(tp);

@@ -107,6 +107,9 @@ fn read_markers(consumer: &GroupConsumer, known: &TopicPartitionList, tps: &[Tp]
 fn take(owner: &mut Owner, consumer: &Arc<GroupConsumer>, assignment: Assignment, now: MonoMs) -> Option<Assignment> {
     let Assignment { tp, found, start: first, partitions, former, topic_id } = &assignment;
     let queue = PartitionQueue::split(consumer.clone(), tp)?;
+    // Lost before, and still shown: that ends now.
+    owner.let_go(tp);
+    let predecessor = owner.retired.remove(tp);
     let lease = Arc::new(AtomicI64::new(MonoMs::MIN));
     let live = owner.live.insert(NewPartition {
         topic: tp.topic.clone(),
@@ -115,9 +118,6 @@ fn take(owner: &mut Owner, consumer: &Arc<GroupConsumer>, assignment: Assignment
         queue_capacity: owner.workers.queue_capacity(),
     });
     live.position.store(*first, Ordering::SeqCst);
-    // Lost before, and still shown: that ends now.
-    owner.let_go(tp);
-    let predecessor = owner.retired.remove(tp);
     let begins = Begins { first: *first, found, partitions: *partitions, former: former.clone(), predecessor };
     let worker = owner.workers.spawn(tp, live.clone(), queue, begins);
     let handover = Handover::begin(found, now);

@@ -36,7 +36,7 @@ fn only_live_partitions_under_a_lease_are_seen() {
 }
 
 /// What happens between the taking of the views and the look at the leases.
-fn seen_after(change: impl FnOnce(&LivePartitions, &LivePartition)) -> usize {
+fn seen_after(change: impl FnOnce(&LivePartitions, &Arc<LivePartition>)) -> usize {
     let live = LivePartitions::default();
     let entry = insert(&live, 0, &lease(NOW + 10));
     entry.set_live(true);
@@ -52,8 +52,8 @@ fn a_change_during_the_snapshot_hides_the_partition() {
     assert_eq!(seen_after(|_, _| ()), 1);
     assert_eq!(seen_after(|_, p| p.set_live(true)), 1, "no change");
     assert_eq!(seen_after(|_, p| p.set_live(false)), 0);
-    assert_eq!(seen_after(|live, _| drop(live.remove(&topic(), 0))), 0);
-    let again = |_: &LivePartitions, p: &LivePartition| {
+    assert_eq!(seen_after(|live, p| live.evict(p)), 0);
+    let again = |_: &LivePartitions, p: &Arc<LivePartition>| {
         p.set_live(false);
         p.set_live(true);
     };
@@ -83,12 +83,27 @@ fn an_assignment_replaces_the_one_before() {
     assert!(seen(&live, NOW).is_empty());
 }
 
+/// Lost, given back and let go in any order: the new ownership stays in the table.
+#[test]
+fn who_lets_go_of_an_old_assignment_leaves_the_new_one_alone() {
+    let live = LivePartitions::default();
+    let old = insert(&live, 0, &lease(NOW + 10));
+    let new = insert(&live, 0, &lease(NOW + 10));
+    new.set_live(true);
+    live.evict(&old);
+    assert_eq!(seen(&live, NOW), [0]);
+    assert!(new.live() && new.state() == State::Assigned);
+    live.evict(&new);
+    assert!(seen(&live, NOW).is_empty() && live.get("t", 0).is_none());
+}
+
 #[test]
 fn eviction_waits_for_no_reader() {
     let live = LivePartitions::default();
-    insert(&live, 0, &lease(NOW + 10)).set_live(true);
+    let entry = insert(&live, 0, &lease(NOW + 10));
+    entry.set_live(true);
     let held = live.snapshot(|| NOW);
-    live.remove(&topic(), 0);
+    live.evict(&entry);
     assert!(seen(&live, NOW).is_empty());
     assert_eq!(held[0].view.partition, 0, "the reader's view stays its own");
 }

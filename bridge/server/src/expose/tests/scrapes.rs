@@ -165,7 +165,7 @@ async fn a_slow_reader_neither_delays_eviction_nor_sees_it() {
     let dump: String = (0..50_000).map(|i| format!("load{{i=\"{i}\"}} {i}\n")).collect();
     bridge.hold(0, &[(A, Some(&dump))]);
     let slow = bridge.exposer.clone().handle(request("GET", "/metrics", &[])).await;
-    bridge.live.remove(&TOPIC.into(), 0);
+    bridge.live.evict(&bridge.live.get(TOPIC, 0).unwrap());
     assert_eq!(bridge.get("/metrics").await.lines("load{"), [] as [&str; 0]);
     assert_eq!(Answer::of(slow).await.lines("load{").len(), 50_000);
 }
