@@ -8,8 +8,6 @@ use crate::support::poll::eventually_ok;
 use crate::support::process::Service;
 use crate::support::supervise::Signal;
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -125,27 +123,14 @@ impl Bed {
 
 /// What the reference says of a partition's log.
 fn judge(log: Vec<Read>) -> String {
-    let mut python = Command::new("python3")
-        .arg(format!("{ROOT}/tests/reference/pipelines.py"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("python3 runs the reference");
-    let mut input = std::io::BufWriter::new(python.stdin.take().unwrap());
-    for read in log {
-        let record = stream::Record {
-            offset: read.offset,
-            timestamp: read.timestamp.unwrap(),
-            key: read.key,
-            headers: read.headers,
-            value: read.value.unwrap_or_default(),
-        };
-        writeln!(input, "{}", record.to_json()).unwrap();
-    }
-    drop(input);
-    let output = python.wait_with_output().unwrap();
-    assert!(output.status.success());
-    String::from_utf8(output.stdout).unwrap()
+    let records = log.into_iter().map(|read| stream::Record {
+        offset: read.offset,
+        timestamp: read.timestamp.unwrap(),
+        key: read.key,
+        headers: read.headers,
+        value: read.value.unwrap_or_default(),
+    });
+    stream::reference(ROOT, records)
 }
 
 /// `name{b="2",a="1",le="10"}` as `name{a="1",b="2",le="10"}`; `le` as a number.

@@ -3,29 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 mod stream;
 
-use std::io::Write;
-use std::process::{Command, Stdio};
+use stream::{Shape, bed};
 
-use stream::{Record, Shape, bed};
-
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/reference/pipelines.py");
-
-fn reference(log: &[Record]) -> Vec<String> {
-    let mut python = Command::new("python3")
-        .arg(SCRIPT)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("python3 runs the reference");
-    let mut input = std::io::BufWriter::new(python.stdin.take().unwrap());
-    for record in log {
-        writeln!(input, "{}", record.to_json()).unwrap();
-    }
-    drop(input);
-    let output = python.wait_with_output().unwrap();
-    assert!(output.status.success());
-    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
-}
+const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 /// Sums of floats may differ in their last digits: all else is text.
 fn same(ours: &str, theirs: &str) -> bool {
@@ -57,7 +37,8 @@ fn a_hundred_thousand_events_add_up_as_the_reference_says() {
     let log = stream::log(&shape);
     let (log, mut state) = bed::judged(&log, 20);
     let ours = bed::lines(&mut state);
-    let theirs = reference(&log);
+    let theirs = stream::reference(REPOSITORY, log.iter().cloned());
+    let theirs: Vec<String> = theirs.lines().map(str::to_owned).collect();
     compare(&ours, &theirs);
     // The stream has in it what it is meant to have.
     for word in

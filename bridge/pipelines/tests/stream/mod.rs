@@ -5,6 +5,8 @@
 pub(crate) mod bed;
 
 use std::collections::VecDeque;
+use std::io::{BufWriter, Write};
+use std::process::{Command, Stdio};
 
 use k2p_core::envelope::RawRecord;
 
@@ -46,6 +48,24 @@ impl Record {
         });
         line.to_string()
     }
+}
+
+/// What `tests/reference/pipelines.py` of the repository says of a partition's log.
+pub(crate) fn reference(repository: &str, log: impl IntoIterator<Item = Record>) -> String {
+    let mut python = Command::new("python3")
+        .arg(format!("{repository}/tests/reference/pipelines.py"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3 runs the reference");
+    let mut input = BufWriter::new(python.stdin.take().unwrap());
+    for record in log {
+        writeln!(input, "{}", record.to_json()).unwrap();
+    }
+    drop(input);
+    let output = python.wait_with_output().unwrap();
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// Offsets grow by this, so that a test can put records in between.
