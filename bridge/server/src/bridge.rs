@@ -196,9 +196,7 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
         }
     }
     hangups.abort();
-    live.set_draining();
-    switches.leave.trigger();
-    hand_over(&live).await;
+    hand_over(&live, &switches.leave, LEAVE).await;
     // The web side ends before the threads that follow the group: a scrape that waits here
     // for a partition must learn who has it now, and none may be taken on that never will.
     web_end.trigger();
@@ -214,12 +212,18 @@ pub async fn run(config: Config, setup: Setup, shutdown: Shutdown) -> Result<(),
     Ok(())
 }
 
-/// Until the group has taken everything over, or [`LEAVE`] is over.
-async fn hand_over(live: &LivePartitions) {
+/// Leaves the group, and waits for it to take everything over; whether it has in that time.
+async fn hand_over(live: &LivePartitions, leave: &Shutdown, patience: Duration) -> bool {
+    live.set_draining();
+    leave.trigger();
     let begun = tokio::time::Instant::now();
-    while !live.all().is_empty() && begun.elapsed() < LEAVE {
+    while !live.all().is_empty() {
+        if begun.elapsed() >= patience {
+            return false;
+        }
         tokio::time::sleep(LOOK).await;
     }
+    true
 }
 
 fn expose_config(config: &Config, advertise: String, tls: bool) -> ExposeConfig {
@@ -397,16 +401,10 @@ fn drain_hook(live: Arc<LivePartitions>, leave: Shutdown) -> Hook {
     Arc::new(move || -> BoxFuture<Result<(), String>> {
         let (live, leave) = (live.clone(), leave.clone());
         Box::pin(async move {
-            live.set_draining();
-            leave.trigger();
-            let deadline = tokio::time::Instant::now() + DRAIN;
-            while !live.all().is_empty() {
-                if tokio::time::Instant::now() > deadline {
-                    return Err("partitions are still held: Kafka does not answer; ask again".to_owned());
-                }
-                tokio::time::sleep(LOOK).await;
+            match hand_over(&live, &leave, DRAIN).await {
+                true => Ok(()),
+                false => Err("partitions are still held: Kafka does not answer; ask again".to_owned()),
             }
-            Ok(())
         })
     })
 }
