@@ -18,22 +18,21 @@ def files():
     """Every file, by its path below alerts/."""
     made = {f"rules/{name}.yml": render.rules_yaml(groups) for name, groups in tables.FILES.items()}
     for file, alert in tables.alerts():
-        rule_files, order = [], []
-        for name in ["thresholds", *tables.NEEDS.get(file, []), file]:
-            rule_files.append(f"../rules/{name}.yml")
-            order += [group for group, _, _ in tables.FILES[name]]
-        made[f"tests/{alert.key}.test.yml"] = render.tests_yaml(alert, alert.tests, rule_files, order)
+        made[f"tests/{alert.key}.test.yml"] = render.tests_yaml(alert, alert.tests, *needed(file))
     for file, groups in tables.FILES.items():
         names = {rule.name for _, _, rules in groups for rule in rules if isinstance(rule, Record)}
-        needed = ["thresholds", *tables.NEEDS.get(file, []), file]
-        order = [group for name in needed for group, _, _ in tables.FILES[name]]
-        rules = [f"../rules/{name}.yml" for name in needed]
         for step in (records.SHORT, records.LONG):
             cases = [case for case in records.CASES if case.record in names and case.step == step]
             if cases:
-                made[f"tests/records-{file}-{step}m.test.yml"] = render.records_yaml(cases, rules, order, step)
+                made[f"tests/records-{file}-{step}m.test.yml"] = render.records_yaml(cases, *needed(file), step)
     made["defaults.md"] = defaults()
     return made
+
+
+def needed(file):
+    """The rule files that a test of rules of `file` reads, and the order of their groups."""
+    names = ["thresholds", *tables.NEEDS.get(file, []), file]
+    return [f"../rules/{name}.yml" for name in names], [group for name in names for group, _, _ in tables.FILES[name]]
 
 
 def defaults():

@@ -185,7 +185,7 @@ def written(needs, mutant):
 def fails(promtool, key, mutant):
     """Whether the tests of an alert fail with the mutant (None: without any)."""
     alert, needs = CLOSURES[key]
-    return told(promtool, needs, mutant, lambda order: render.tests_yaml(alert, alert.tests, ["rules.yml"], order))
+    return told(promtool, key, needs, mutant, lambda order: render.tests_yaml(alert, alert.tests, ["rules.yml"], order))
 
 
 def record_fails(promtool, mutant):
@@ -194,13 +194,13 @@ def record_fails(promtool, mutant):
     for step in (records.SHORT, records.LONG):
         cases = [case for case in records.CASES if case.record == mutant.rule.name and case.step == step]
         tests = lambda order: render.records_yaml(cases, ["rules.yml"], order, step)
-        if cases and told(promtool, needs, mutant, tests)[0]:
+        if cases and told(promtool, mutant.rule.name, needs, mutant, tests)[0]:
             return True
     return False
 
 
-def told(promtool, needs, mutant, tests):
-    """Whether tests fail with the mutant (None: without any), and what promtool says."""
+def told(promtool, name, needs, mutant, tests):
+    """Whether the tests of a rule fail with the mutant (None: without any), and what promtool says."""
     with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as dir_:
         rules, order = written(needs, mutant)
         Path(dir_, "rules.yml").write_text(rules)
@@ -209,7 +209,7 @@ def told(promtool, needs, mutant, tests):
                               env={**os.environ, "TMPDIR": dir_, "GOMAXPROCS": "1"}, check=False)
         said = done.stdout + done.stderr
         if "could not parse" in said:
-            raise SystemExit(f"{mutant.line() if mutant else needs} is no rule:\n{said}")
+            raise SystemExit(f"{mutant.line() if mutant else name} is no rule:\n{said}")
         return done.returncode != 0, said
 
 

@@ -156,14 +156,19 @@ def expected_labels(alert, firing):
     return {**firing.labels, "severity": alert.severity, "team": team, **static, **firing.set_labels}
 
 
+def given_yaml(title, interval, series):
+    lines = [f"  - name: {text(title)}", f"    interval: {interval}m", "    input_series:"]
+    for name, values in series.items():
+        lines += [f"      - series: {text(name)}", f"        values: {text(values)}"]
+    return lines
+
+
 def case_yaml(alert, case):
     def when(minutes):
         return f"{num(minutes)}m"
 
     title = f"{case.kind}: {case.name}" if case.name else case.kind
-    lines = [f"  - name: {text(title)}", f"    interval: {alert.interval}m", "    input_series:"]
-    for series, values in case.series.items():
-        lines += [f"      - series: {text(series)}", f"        values: {text(values)}"]
+    lines = given_yaml(title, alert.interval, case.series)
     texts, states = [], []
     for check in case.checks:
         with_text = check.firing and all(f.value is not None for f in check.firing)
@@ -199,29 +204,27 @@ def quoted(value):
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
 
 
-def tests_yaml(alert, cases, rule_files, group_order):
-    lines = [HEAD, "rule_files:\n"]
-    lines += [f"  - {f}\n" for f in rule_files]
-    lines.append(f"evaluation_interval: {alert.interval}m\n")
-    lines.append("group_eval_order:\n")
-    lines += [f"  - {g}\n" for g in group_order]
-    lines.append("tests:\n")
-    return "".join(lines) + "".join(case_yaml(alert, c) for c in cases)
-
-
-def records_yaml(cases, rule_files, group_order, step):
-    """Tests of recording rules: records.Given."""
+def tests_head(rule_files, group_order, step):
     lines = [HEAD, "rule_files:\n"]
     lines += [f"  - {f}\n" for f in rule_files]
     lines += [f"evaluation_interval: {step}m\n", "group_eval_order:\n"]
     lines += [f"  - {g}\n" for g in group_order]
-    lines.append("tests:\n")
-    for case in cases:
-        lines += [f"  - name: {text(case.record + ': ' + case.name)}\n", f"    interval: {step}m\n", "    input_series:\n"]
-        for series, values in case.series.items():
-            lines += [f"      - series: {text(series)}\n", f"        values: {text(values)}\n"]
-        lines += ["    promql_expr_test:\n", f"      - expr: {text(case.record)}\n", f"        eval_time: {case.at}m\n"]
-        lines.append("        exp_samples:\n" if case.samples else "        exp_samples: []\n")
-        for labels, value in case.samples.items():
-            lines += [f"          - labels: {text(case.record + labels)}\n", f"            value: {num(value)}\n"]
-    return "".join(lines)
+    return "".join(lines) + "tests:\n"
+
+
+def tests_yaml(alert, cases, rule_files, group_order):
+    return tests_head(rule_files, group_order, alert.interval) + "".join(case_yaml(alert, c) for c in cases)
+
+
+def records_yaml(cases, rule_files, group_order, step):
+    """Tests of recording rules: records.Given."""
+    return tests_head(rule_files, group_order, step) + "".join(record_case_yaml(c, step) for c in cases)
+
+
+def record_case_yaml(case, step):
+    lines = given_yaml(f"{case.record}: {case.name}", step, case.series)
+    lines += ["    promql_expr_test:", f"      - expr: {text(case.record)}", f"        eval_time: {case.at}m"]
+    lines.append("        exp_samples:" if case.samples else "        exp_samples: []")
+    for labels, value in case.samples.items():
+        lines += [f"          - labels: {text(case.record + labels)}", f"            value: {num(value)}"]
+    return "\n".join(lines) + "\n"
