@@ -261,8 +261,9 @@ impl Writer<'_, '_> {
         let sources = self.sources;
         let from = &sources.all[source as usize];
         let suspect = sources.suspects[source as usize];
-        let text = self.message.is_none();
-        if let Some(shaped) = text.then(|| template(output, family, from, suspect)).flatten() {
+        if self.message.is_none()
+            && let Some(shaped) = template(output, family, from, suspect)
+        {
             return self.copied(part, &shaped);
         }
         let Some(family) = from.dump.family(family as usize) else {

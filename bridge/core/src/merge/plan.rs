@@ -22,8 +22,9 @@ pub(crate) struct Plan<'s> {
     groups: Vec<Group>,
 }
 
-/// Sources whose families have the same names, types and metadata, or one of no shape. Families are planned once for a group, so that
-/// the plan of many origins of one kind costs what one of them costs.
+/// Sources whose families have the same names, types and metadata, or one of no shape.
+/// Families are planned once for a group, so that the plan of many origins of one kind
+/// costs what one of them costs.
 #[derive(Default)]
 pub(super) struct Group {
     /// In the sources' order.

@@ -93,7 +93,8 @@ struct DumpShape {
     /// Every family, sorted by name: where names have an id, for the ids of its users.
     places: Box<[Place]>,
     lines: u32,
-    /// What a plan sees of its families: equal where they are the same at the same places.
+    /// What a plan sees of its families: those of equal heads under the same id have the same
+    /// families at the same places, as names and ids say the order.
     heads: Heads,
     /// An id stands in some of its names.
     variable: bool,
@@ -119,13 +120,6 @@ struct Place {
     line: u32,
 }
 
-/// [`DumpShape::heads`].
-fn heads(blocks: &[Arc<Block>], places: &[Place]) -> Heads {
-    let mut all: Vec<u8> = blocks.iter().flat_map(|block| block.heads).flat_map(u64::to_le_bytes).collect();
-    all.extend(places.iter().flat_map(|place| [place.block, place.family]).flat_map(u32::to_le_bytes));
-    block::heads(&all)
-}
-
 impl DumpShape {
     fn new(context: Arc<Context>, blocks: Vec<Arc<Block>>, tail: &str, id: &str) -> DumpShape {
         let mut places = Vec::new();
@@ -137,10 +131,10 @@ impl DumpShape {
             lines += block.lines.len() as u32;
         }
         places.sort_by(|a, b| name_at(&blocks, a, id).order(name_at(&blocks, b, id)));
-        let heads = heads(&blocks, &places);
+        let heads: Vec<u8> = blocks.iter().flat_map(|block| block.heads).flat_map(u64::to_le_bytes).collect();
         DumpShape {
             context,
-            heads,
+            heads: block::heads(&heads),
             variable: blocks.iter().any(|b| !b.holes.is_empty()),
             places: places.into_boxed_slice(),
             blocks: blocks.into_boxed_slice(),
