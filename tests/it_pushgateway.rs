@@ -6,8 +6,11 @@ use crate::support::http::{self, Answer};
 use crate::support::kafka::Kafka;
 use crate::support::parts::{self, Generation};
 use crate::support::poll::{eventually_ok, within};
+use crate::support::prometheus::Prometheus;
 use crate::support::pushgateway::{Pushgateway, delimited, double, field, whole};
 use crate::support::skip::require;
+use k2p_push::GroupingKey;
+use k2p_push::body::{self, Body};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -29,13 +32,15 @@ struct Step {
     path: &'static str,
     content_type: &'static str,
     gzip: bool,
+    /// The older one does not know it.
+    newer: bool,
     body: Vec<u8>,
     /// Why ours is another answer, or leaves another state, than every Pushgateway's.
     differs: &'static str,
 }
 
 fn step(method: &'static str, path: &'static str, body: impl Into<Vec<u8>>) -> Step {
-    Step { method, path, content_type: TEXT, gzip: false, body: body.into(), differs: "" }
+    Step { method, path, content_type: TEXT, gzip: false, newer: false, body: body.into(), differs: "" }
 }
 
 impl Step {
@@ -47,9 +52,12 @@ impl Step {
         Step { content_type, ..self }
     }
 
-    /// Compressed, which the older one does not know.
     fn gzip(self) -> Step {
         Step { gzip: true, ..self }
+    }
+
+    fn newer(self) -> Step {
+        Step { newer: true, ..self }
     }
 
     fn send(&self, base: &str) -> Answer {
@@ -77,6 +85,21 @@ fn protobuf() -> Vec<u8> {
     let histogram = [whole(1, 3), double(2, 4.5), bucket(1, 1.0), bucket(3, f64::INFINITY)].concat();
     let histogram = [field(1, b"ph"), field(2, b"A histogram."), whole(3, 4), field(4, &field(7, &histogram))].concat();
     [delimited(&gauge), delimited(&histogram)].concat()
+}
+
+/// A histogram of 1, 2, 4, … 512 in buckets that double, without classic ones; an exemplar on
+/// a counter.
+fn native() -> Vec<u8> {
+    let zigzag = |number: i64| ((number << 1) ^ (number >> 63)).cast_unsigned();
+    let span = field(12, &[whole(1, 0), whole(2, 10)].concat());
+    let deltas: Vec<Vec<u8>> = (0..10).map(|at| whole(13, zigzag(i64::from(at == 0)))).collect();
+    let threshold = double(6, 2f64.powi(-128));
+    let histogram = [vec![whole(1, 10), double(2, 1023.0), whole(5, 0), threshold, span], deltas].concat().concat();
+    let histogram = [field(1, b"nh"), whole(3, 4), field(4, &field(7, &histogram))].concat();
+    let exemplar = field(2, &[label("trace_id", "abc"), double(2, 1.0)].concat());
+    let counter = field(4, &field(3, &[double(1, 5.0), exemplar].concat()));
+    let counter = [field(1, b"nc_total"), whole(3, 0), counter].concat();
+    [delimited(&histogram), delimited(&counter)].concat()
 }
 
 /// In this order: each meets what those before have left.
@@ -107,8 +130,9 @@ fn steps() -> Vec<Step> {
         step("PUT", "/metrics/job/escapes", "# HELP x a\\\\b\\nc\nx{l=\"a\\\\b\\\"c\\nd\"} 1\n"),
         step("PUT", "/metrics/job/comments", "# a comment\n\ny 1\n"),
         step("PUT", "/metrics/job/proto", protobuf()).of_type(PROTOBUF),
+        step("PUT", "/metrics/job/native", native()).of_type(PROTOBUF).newer(),
         step("POST", "/metrics/job/times", "m 1\npush_time_seconds 5\n"),
-        step("PUT", "/metrics/job/gzip", "m 1\n").gzip(),
+        step("PUT", "/metrics/job/gzip", "m 1\n").gzip().newer(),
         // Refused.
         step("PUT", "/metrics/job/one", "b 1 1700000000000\n"),
         step("PUT", "/metrics/job/one", "not an exposition\n"),
@@ -214,6 +238,13 @@ fn numbers(metric: &mut Value, time: bool) {
                 };
                 *bounds = bounds.iter().map(read).collect();
             }
+            // Of a native histogram: which bounds belong to the bucket, the bounds, the count.
+            Value::Array(buckets) => {
+                for part in buckets.iter_mut().flat_map(|bucket| bucket.as_array_mut().into_iter().flatten()) {
+                    let number = part.as_str().and_then(|text| text.parse::<f64>().ok());
+                    *part = number.map_or(part.clone(), Value::from);
+                }
+            }
             other => panic!("{name}: {other}"),
         }
     }
@@ -245,7 +276,7 @@ fn beside(generation: Generation) {
     let mut wrong = Vec::new();
     // What an allowed difference has left is no difference of the next step.
     let mut known: BTreeSet<String> = BTreeSet::new();
-    let known_there = |step: &Step| !step.gzip || generation == Generation::Sid;
+    let known_there = |step: &Step| !step.newer || generation == Generation::Sid;
     for (number, step) in steps().iter().filter(|step| known_there(step)).enumerate() {
         let what = format!("{number}: {} {} {:?}", step.method, step.path, String::from_utf8_lossy(&step.body));
         let (a, b) = (step.send(&ours), step.send(&theirs));
@@ -269,6 +300,49 @@ fn beside(generation: Generation) {
         }
     }
     assert!(wrong.is_empty(), "{generation:?}: {} of {} steps:\n{}", wrong.len(), steps().len(), wrong.join("\n"));
+}
+
+/// What a scrape of protobuf says of the families that [`native`] pushes.
+fn scraped(base: &str) -> Vec<String> {
+    let accept = format!("{PROTOBUF};q=1").replace(' ', "");
+    let answer = http::get(&format!("{base}/metrics"), &[("accept", &accept)]).unwrap();
+    assert!(answer.header("content-type").replace(' ', "").starts_with(&PROTOBUF.replace(' ', "")));
+    let key = GroupingKey::from_path("job/native").unwrap();
+    let body = Body { content_type: Some(PROTOBUF), bytes: &answer.body, ..Body::default() };
+    let families = body::read(&key, &body).unwrap();
+    let ours = families.iter().filter(|family| ["nh", "nc_total"].contains(&family.name()));
+    let lines = ours.flat_map(|family| {
+        let kind = family.kind();
+        family.samples().map(move |s| {
+            let series = crate::events::bed::canonical(&format!("{}{{{}}}", s.name, s.labels));
+            format!("{kind:?} {series} {} {:?}", s.value, s.exemplar)
+        })
+    });
+    lines.collect()
+}
+
+/// What only protobuf can say is pushed in it and scraped in it: the same as there, and
+/// Prometheus computes with it.
+#[test]
+fn native_histograms_and_exemplars_of_protobuf_come_through() {
+    let Some(kafka) = require(Kafka::shared()) else { return };
+    let Some(real) = require(Pushgateway::start(Generation::Sid, &[])) else { return };
+    let bed = Bed::new(kafka, 1);
+    let bridge = bed.bridge(1000, &[]);
+    bed.wait_whole(&[&bridge]);
+    let step = step("PUT", "/metrics/job/native", native()).of_type(PROTOBUF);
+    for base in [bridge.url(""), real.url("")] {
+        let answer = step.send(&base);
+        assert_eq!((answer.status, answer.text().as_str()), (200, ""));
+    }
+    let (ours, theirs) = (scraped(&bridge.url("")), scraped(&real.url("")));
+    assert_eq!(ours, theirs);
+    let rides = ours.iter().filter(|line| line.contains("schema:0") || line.contains("trace_id"));
+    assert_eq!(rides.count(), 2, "{ours:#?}");
+    let config = Prometheus::scrape_config("bridge", &[bridge.listen()], "1s");
+    let prometheus = require(Prometheus::start_featured(Generation::Sid, &config, "native-histograms")).unwrap();
+    // Half of them are up to 16, in the bucket that ends there.
+    prometheus.wait_query("histogram_count(nh) == 10 and histogram_quantile(0.5, nh) == 16", LONG);
 }
 
 #[test]

@@ -105,11 +105,15 @@ pub fn read(key: &GroupingKey, body: &Body<'_>) -> Result<Vec<PushedFamily>, Bod
         other => BodyError::Encoding(other),
     })?;
     let options = ParseOptions::default();
-    let strict = |format, bytes| parse_strict(format, bytes, &options).map_err(fault);
     match kind(body.content_type) {
-        Kind::Protobuf => families(key, &strict(Format::Text, protobuf::to_text(&plain)?.as_bytes())?),
-        Kind::Text => families(key, &strict(Format::Text, &plain)?),
-        Kind::OpenMetrics => families(key, &strict(Format::OpenMetrics, &plain)?),
+        Kind::Protobuf => {
+            let text = protobuf::to_text(&plain)?;
+            let mut parsed = parse_strict(Format::Text, text.text.as_bytes(), &options).map_err(fault)?;
+            text.hand_over(&mut parsed);
+            families(key, &parsed)
+        }
+        Kind::Text => families(key, &parse_strict(Format::Text, &plain, &options).map_err(fault)?),
+        Kind::OpenMetrics => families(key, &parse_strict(Format::OpenMetrics, &plain, &options).map_err(fault)?),
     }
 }
 

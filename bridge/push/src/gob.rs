@@ -14,7 +14,7 @@ use k2p_core::model::UnixMs;
 
 use crate::family::STAMPS;
 use crate::key::{GroupingKey, KeyError};
-use crate::protobuf;
+use crate::protobuf::{self, Text};
 
 /// A group of the file, as it is to be pushed.
 #[derive(Debug, Clone, PartialEq)]
@@ -174,7 +174,7 @@ impl<'a> Gob<'a> {
         let borrowed = labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let key = GroupingKey::from_labels(borrowed)
             .map_err(|error| GobError::Key { labels: format!("{labels:?}"), error })?;
-        let mut body = String::new();
+        let mut body = Text::default();
         for (name, family) in &families {
             if STAMPS.iter().any(|(own, _)| own == name) {
                 continue;
@@ -186,7 +186,7 @@ impl<'a> Gob<'a> {
             Some(family) => time_of(family).map_err(|why| family_fault(&key, name, &why)),
         };
         let (pushed, failed) = (time(STAMPS[0].0)?, time(STAMPS[1].0)?);
-        Ok(Stored { key, pushed, failed, body })
+        Ok(Stored { key, pushed, failed, body: body.text })
     }
 
     /// The protobuf of a family; when it was pushed is not kept by itself.
@@ -208,9 +208,9 @@ fn family_fault(key: &GroupingKey, family: &str, why: &str) -> GobError {
 
 /// The value of a family that is one time in seconds; 0: it has not happened.
 fn time_of(family: &[u8]) -> Result<Option<UnixMs>, String> {
-    let mut text = String::new();
+    let mut text = Text::default();
     protobuf::write_family(&mut text, family).map_err(|error| error.to_string())?;
-    let value = text.lines().find(|line| !line.starts_with('#')).and_then(|line| line.rsplit(' ').next());
+    let value = text.text.lines().find(|line| !line.starts_with('#')).and_then(|line| line.rsplit(' ').next());
     let seconds: f64 = value.and_then(|v| v.parse().ok()).ok_or("it holds no time")?;
     // Far inside of 2^53.
     let ms = (seconds * 1000.0).round();

@@ -102,9 +102,20 @@ fn every_encoding_and_content_type_is_read() {
     assert!(of(None, Encoding::Gzip, &bomb).unwrap_err().is_too_large());
 }
 
+/// A length.
+fn length(mut n: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    while n >= 128 {
+        out.push((n & 127) as u8 | 128);
+        n >>= 7;
+    }
+    out.push(n as u8);
+    out
+}
+
 /// A field of bytes.
 fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
-    [&[number << 3 | 2], &[u8::try_from(bytes.len()).unwrap()][..], bytes].concat()
+    [&[number << 3 | 2], &length(bytes.len())[..], bytes].concat()
 }
 
 fn double(number: u8, value: f64) -> Vec<u8> {
@@ -121,7 +132,7 @@ fn label(name: &str, value: &str) -> Vec<u8> {
 
 fn delimited(parts: &[Vec<u8>]) -> Vec<u8> {
     let body = parts.concat();
-    [&[u8::try_from(body.len()).unwrap()][..], &body].concat()
+    [length(body.len()), body].concat()
 }
 
 fn protobuf(families: &[Vec<u8>]) -> Result<Vec<String>, BodyError> {
@@ -164,6 +175,85 @@ fn protobuf_is_read_in_any_order_of_its_fields() {
     assert_eq!(protobuf(&[]).unwrap(), Vec::<String>::new());
 }
 
+/// A histogram of these fields in the family `h`, as samples with what rides on them.
+fn histogram(fields: &[Vec<u8>]) -> Result<Vec<String>, BodyError> {
+    let family = delimited(&[field(1, b"h"), varint(3, 4), field(4, &field(7, &fields.concat()))]);
+    let families = read(&key("job/a"), &Body { content_type: Some(PROTOBUF), bytes: &family, ..Body::default() })?;
+    let samples = families.iter().flat_map(|family| family.samples());
+    Ok(samples.map(|s| format!("{} {} {}", s.name, s.value, s.exemplar.unwrap_or("-"))).collect())
+}
+
+#[test]
+fn a_native_histogram_rides_on_its_count() {
+    let span = |offset: u8, length: u8| [varint(1, offset), varint(2, length)].concat();
+    // Spans 0:2 and 1:1, deltas 1, 1, -2; below zero -2:1 with 3.
+    let fields = |positive: Vec<u8>| {
+        vec![
+            varint(1, 8),
+            double(2, 7.5),
+            varint(5, 6),
+            double(6, 0.5),
+            varint(7, 2),
+            field(9, &span(3, 1)),
+            varint(10, 6),
+            field(12, &span(0, 2)),
+            field(12, &span(2, 1)),
+            positive,
+        ]
+    };
+    let native = "{schema:3,zero_threshold:5e-1,zero_count:2,negative_spans:[-2:1],negative_deltas:[3],\
+                  positive_spans:[0:2,1:1],positive_deltas:[1,1,-2]}";
+    let expected = ["h_bucket 8 -".to_owned(), "h_sum 7.5 -".to_owned(), format!("h_count 8 {native}")];
+    // Number by number, as client_golang writes it, and packed, as Prometheus does.
+    assert_eq!(histogram(&fields([varint(13, 2), varint(13, 2), varint(13, 3)].concat())).unwrap(), expected);
+    assert_eq!(histogram(&fields(field(13, &[2, 2, 3]))).unwrap(), expected);
+    // Of floats.
+    let counts = [0.5f64, 1.5].map(f64::to_le_bytes).concat();
+    let floats = [double(4, 2.25), double(8, 0.25), field(12, &span(0, 2)), field(14, &counts)];
+    let expected = "h_count 2.25 {schema:0,zero_count_float:2.5e-1,positive_spans:[0:2],positive_counts:[5e-1,1.5e0]}";
+    assert_eq!(histogram(&floats).unwrap()[2], expected);
+    let one_by_one = [&floats[..3], &[double(14, 0.5), double(14, 1.5)]].concat();
+    assert_eq!(histogram(&one_by_one).unwrap()[2], expected);
+    // A classic one carries nothing.
+    assert_eq!(histogram(&[varint(1, 2), double(2, 1.0)]).unwrap()[2], "h_count 2 -");
+    for (fields, why) in [
+        (vec![varint(1, 1), varint(7, 2)], "count is not that"),
+        (vec![varint(1, 1), varint(5, 18), varint(7, 1)], "schema"),
+        (vec![varint(1, 1), field(12, &span(0, 2)), varint(13, 2)], "as many buckets"),
+        (vec![double(4, 1.0), field(12, &span(0, 1)), field(14, &[0; 7])], "ends too early"),
+        (vec![[&[5 << 3][..], &[255; 9], &[1]].concat()], "more than 32 bits"),
+        (vec![varint(1, 0), field(12, &[]).repeat(10_001)], "more than 10000 buckets"),
+    ] {
+        let said = histogram(&fields).unwrap_err();
+        assert!(matches!(said, BodyError::Protobuf(_)) && said.to_string().contains(why), "{said}");
+    }
+}
+
+#[test]
+fn exemplars_of_protobuf_ride_on_counters_and_buckets() {
+    let exemplar = |number: u8, value: &str, more: &[Vec<u8>]| {
+        let parts = [&[label("trace_id", value), double(2, 0.5)], more].concat();
+        field(number, &parts.concat())
+    };
+    let time = |seconds: u8, nanos: u8| field(3, &[varint(1, seconds), varint(2, nanos)].concat());
+    let bucket = field(3, &[varint(1, 2), double(2, 1.0), exemplar(3, "a\"b", &[time(9, 5)])].concat());
+    let expected = "h_bucket 2 {trace_id=\"a\\\"b\"} 0.5 9.000000005";
+    assert_eq!(histogram(&[varint(1, 2), double(2, 1.0), bucket]).unwrap()[0], expected);
+    let counter = |exemplar: Vec<u8>| {
+        let family =
+            delimited(&[field(1, b"c"), varint(3, 0), field(4, &field(3, &[double(1, 4.0), exemplar].concat()))]);
+        let body = Body { content_type: Some(PROTOBUF), bytes: &family, ..Body::default() };
+        let families = read(&key("job/a"), &body).unwrap();
+        families[0].samples().next().unwrap().exemplar.map(str::to_owned)
+    };
+    assert_eq!(counter(exemplar(2, "x", &[])).as_deref(), Some("{trace_id=\"x\"} 0.5"));
+    assert_eq!(counter(vec![]), None);
+    // OpenMetrics has room for 128 characters; the sample stays.
+    let fits = "x".repeat(128 - "trace_id".len());
+    assert!(counter(exemplar(2, &fits, &[])).is_some());
+    assert_eq!(counter(exemplar(2, &format!("{fits}x"), &[])), None);
+}
+
 #[test]
 fn protobuf_that_is_none_is_refused() {
     let metric = field(4, &field(2, &double(1, 1.0)));
@@ -185,21 +275,12 @@ fn protobuf_that_is_none_is_refused() {
 /// Two bytes for each metric, and the name again in each line: the text has a bound.
 #[test]
 fn a_small_protobuf_cannot_become_a_large_memory() {
-    let varint = |mut n: usize| {
-        let mut out = Vec::new();
-        while n >= 128 {
-            out.push((n & 127) as u8 | 128);
-            n >>= 7;
-        }
-        out.push(n as u8);
-        out
-    };
     let name = vec![b'a'; 60_000];
-    let mut family = [&[10][..], &varint(name.len()), &name, &[24, 1]].concat();
+    let mut family = [&[10][..], &length(name.len()), &name, &[24, 1]].concat();
     for _ in 0..100_000 {
         family.extend_from_slice(&[4 << 3 | 2, 2, 2 << 3 | 2, 0]);
     }
-    let body = [varint(family.len()), family].concat();
+    let body = [length(family.len()), family].concat();
     let error = read(&key("job/a"), &Body { content_type: Some(PROTOBUF), bytes: &body, ..Body::default() });
     assert!(error.unwrap_err().is_too_large());
 }

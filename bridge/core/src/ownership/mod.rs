@@ -34,8 +34,10 @@
 //!    the view that a scrape takes.
 //! 5. The positions of all partitions before each tick, and a tick whenever
 //!    [`Machine::next_deadline`] has come; with the member's generation read then, before
-//!    anything that comes out of the tick is sent. [`Event::Tick`] with the new
-//!    generation right before [`Event::Assigned`]: else the claim proves nothing.
+//!    anything that comes out of the tick is sent. [`Event::Generation`] with the new one
+//!    right before [`Event::Assigned`]: else the claim proves nothing. No tick from when the
+//!    caller makes its own entry of the new assignment: a lease of the one before that lapses
+//!    then would be told as the end of the new one.
 //! 6. Every commit is answered exactly once, also one that could not be sent, and what
 //!    was answered with an error is not applied afterwards (m). So `socket.timeout.ms` is
 //!    not below `session.timeout.ms`: a request that timed out must be of a generation
@@ -294,7 +296,7 @@ pub enum Event {
     Progress(Tp, Progress),
     /// The member's generation as it is now; nothing else happens. To be told right
     /// before [`Event::Revoked`] (a tick there could send a renewal, and the release
-    /// would have to wait for its answer).
+    /// would have to wait for its answer) and right before [`Event::Assigned`].
     Generation(i32),
     /// Time passes. `generation` is the member's generation now.
     Tick {

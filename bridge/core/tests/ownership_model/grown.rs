@@ -119,7 +119,7 @@ impl World {
             topic_id: "".into(),
         };
         self.event(b, Event::Watched(markers));
-        self.event(b, Event::Tick { generation });
+        self.event(b, Event::Generation(generation));
         self.event(b, Event::Assigned(vec![assignment]));
     }
 

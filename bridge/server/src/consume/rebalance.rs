@@ -82,7 +82,9 @@ pub(super) fn assign(owner: &mut Owner, consumer: &Arc<GroupConsumer>, list: &To
         tracing::error!(%error, "assign failed: the next rebalance tries again");
     }
     tracing::info!(partitions = tps.len(), generation = ffi::generation(consumer), "partitions assigned");
-    owner.handle(Event::Tick { generation: ffi::generation(consumer) });
+    // No tick since `take`: of a lease that lapsed meanwhile the machine would say that the
+    // partition is gone, and mean the assignment before.
+    owner.handle(Event::Generation(ffi::generation(consumer)));
     owner.handle_at(Event::Assigned(assignments), arrived);
 }
 

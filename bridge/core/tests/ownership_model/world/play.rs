@@ -96,7 +96,7 @@ impl World {
         let same_log = found.marker().is_none_or(|m| m.topic_id == id(made));
         self.bridge(b).inherited = if same_log { found.offset().max(0) } else { 0 };
         let held = found.is_held();
-        self.event(b, Event::Tick { generation }, env);
+        self.event(b, Event::Generation(generation), env);
         let assignment =
             Assignment { tp: TP.clone(), found, start: 0, partitions: 1, former: [].into(), topic_id: id(made) };
         self.event(b, Event::Assigned(vec![assignment]), env);

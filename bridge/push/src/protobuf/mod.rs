@@ -2,87 +2,68 @@
 //! all formats.
 //!
 //! Read field by field from the wire and written at once: what a small body can blow up in
-//! memory is the text, and that has a bound. Exemplars, creation times and the native part
-//! of histograms have no place in the text: they are left out (a native histogram without
-//! classic buckets keeps its count and sum, as the Pushgateway's own text shows it).
+//! memory is the text, and that has a bound. What has no place in the text rides beside it:
+//! exemplars, and the native part of histograms ([`k2p_core::native`]). Creation times are
+//! left out.
+mod exemplar;
+mod histogram;
+mod wire;
+
 use std::fmt::Write;
 
 use k2p_core::labels::{escape_value, is_legacy_metric_name, push_label};
+use k2p_core::model::Parsed;
 
 use crate::body::{BodyError, MAX_PLAIN};
+use histogram::write_histogram;
+use wire::{Value, Wire, two_doubles, utf8};
 
 type Fault = BodyError;
 
-const SHORT: Fault = BodyError::Protobuf("it ends too early");
+/// A body as text, and what rides beside it.
+#[derive(Default)]
+pub(crate) struct Text {
+    /// Text 0.0.4.
+    pub(crate) text: String,
+    /// Where in the text a value begins, and what stands in its sample where an exemplar
+    /// would; sorted.
+    carried: Vec<(usize, String)>,
+    carried_bytes: usize,
+}
 
-/// The text of a body.
-pub(crate) fn to_text(body: &[u8]) -> Result<String, Fault> {
-    let mut out = String::new();
+impl Text {
+    fn carry(&mut self, at: usize, what: Option<String>) {
+        if let Some(what) = what {
+            self.carried_bytes += what.len();
+            self.carried.push((at, what));
+        }
+    }
+
+    /// Gives it to the samples that were read from the text.
+    pub(crate) fn hand_over<'a>(&'a self, parsed: &mut Parsed<'a>) {
+        if self.carried.is_empty() {
+            return;
+        }
+        let begin = self.text.as_ptr().addr();
+        for sample in parsed.families.iter_mut().flat_map(|family| &mut family.samples) {
+            // A value is a part of the text, never a copy.
+            let at = sample.value.as_ptr().addr().wrapping_sub(begin);
+            if let Ok(found) = self.carried.binary_search_by_key(&at, |(at, _)| *at) {
+                sample.exemplar = Some(&self.carried[found].1);
+            }
+        }
+    }
+}
+
+/// A body as text.
+pub(crate) fn to_text(body: &[u8]) -> Result<Text, Fault> {
+    let mut out = Text::default();
     let mut wire = Wire(body);
     while !wire.0.is_empty() {
         let family = wire.bytes()?;
         write_family(&mut out, family)?;
     }
     Ok(out)
-}
-
-/// The bytes of a message, field by field.
-struct Wire<'a>(&'a [u8]);
-
-enum Value<'a> {
-    Varint(u64),
-    Fixed(u64),
-    Bytes(&'a [u8]),
-    /// Of 32 bits: no field here has it.
-    Other,
-}
-
-impl<'a> Wire<'a> {
-    fn varint(&mut self) -> Result<u64, Fault> {
-        let mut number = 0u64;
-        for shift in (0..64).step_by(7) {
-            let (byte, rest) = self.0.split_first().ok_or(SHORT)?;
-            self.0 = rest;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Ok(number);
-            }
-        }
-        Err(BodyError::Protobuf("a number has more than ten bytes"))
-    }
-
-    fn bytes(&mut self) -> Result<&'a [u8], Fault> {
-        let length = usize::try_from(self.varint()?).map_err(|_| SHORT)?;
-        let (bytes, rest) = self.0.split_at_checked(length).ok_or(SHORT)?;
-        self.0 = rest;
-        Ok(bytes)
-    }
-
-    fn field(&mut self) -> Result<Option<(u64, Value<'a>)>, Fault> {
-        if self.0.is_empty() {
-            return Ok(None);
-        }
-        let tag = self.varint()?;
-        let value = match tag & 7 {
-            0 => Value::Varint(self.varint()?),
-            1 => {
-                let (bytes, rest) = self.0.split_first_chunk::<8>().ok_or(SHORT)?;
-                self.0 = rest;
-                Value::Fixed(u64::from_le_bytes(*bytes))
-            }
-            2 => Value::Bytes(self.bytes()?),
-            5 => {
-                self.0 = self.0.get(4..).ok_or(SHORT)?;
-                Value::Other
-            }
-            _ => return Err(BodyError::Protobuf("a field has an unknown wire type")),
-        };
-        Ok(Some((tag >> 3, value)))
-    }
-}
-
-fn utf8(bytes: &[u8]) -> Result<&str, Fault> {
-    std::str::from_utf8(bytes).map_err(|_| BodyError::Protobuf("a text is not UTF-8"))
 }
 
 /// A family without its metrics.
@@ -94,7 +75,7 @@ struct Head<'a> {
 }
 
 /// The text of one family, its message without the length before it.
-pub(crate) fn write_family(out: &mut String, family: &[u8]) -> Result<(), Fault> {
+pub(crate) fn write_family(out: &mut Text, family: &[u8]) -> Result<(), Fault> {
     // Fields may come in any order: name and type first.
     let mut head = Head::default();
     let mut wire = Wire(family);
@@ -109,13 +90,13 @@ pub(crate) fn write_family(out: &mut String, family: &[u8]) -> Result<(), Fault>
     if head.name.is_empty() {
         return Err(BodyError::Protobuf("a family has no name"));
     }
-    write_head(out, &head);
+    write_head(&mut out.text, &head);
     let mut wire = Wire(family);
     while let Some((number, value)) = wire.field()? {
         if let (4, Value::Bytes(metric)) = (number, value) {
             write_metric(out, &head, metric)?;
         }
-        if out.len() > MAX_PLAIN {
+        if out.text.len() + out.carried_bytes > MAX_PLAIN {
             return Err(BodyError::TooLarge);
         }
     }
@@ -149,7 +130,7 @@ struct Metric<'a> {
     timestamp: Option<u64>,
 }
 
-fn write_metric(out: &mut String, head: &Head<'_>, metric: &[u8]) -> Result<(), Fault> {
+fn write_metric(out: &mut Text, head: &Head<'_>, metric: &[u8]) -> Result<(), Fault> {
     let wanted = match head.kind {
         0 => 3,
         1 => 2,
@@ -161,7 +142,7 @@ fn write_metric(out: &mut String, head: &Head<'_>, metric: &[u8]) -> Result<(), 
     let mut wire = Wire(metric);
     while let Some((number, value)) = wire.field()? {
         match (number, value) {
-            (1, Value::Bytes(label)) => push_pair(&mut found.labels, label)?,
+            (1, Value::Bytes(label)) => _ = push_pair(&mut found.labels, label)?,
             (6, Value::Varint(ms)) => found.timestamp = Some(ms),
             (n, Value::Bytes(bytes)) if n == wanted => found.value = Some(bytes),
             _ => {}
@@ -174,20 +155,24 @@ fn write_metric(out: &mut String, head: &Head<'_>, metric: &[u8]) -> Result<(), 
         4 => write_summary(out, head.name, &found, value),
         7 => write_histogram(out, head.name, &found, value),
         _ => {
-            let mut number = 0.0;
+            let (mut number, mut carried) = (0.0, None);
             let mut wire = Wire(value);
             while let Some((field, value)) = wire.field()? {
-                if let (1, Value::Fixed(bits)) = (field, value) {
-                    number = f64::from_bits(bits);
+                match (field, value) {
+                    (1, Value::Fixed(bits)) => number = f64::from_bits(bits),
+                    (2, Value::Bytes(bytes)) if wanted == 3 => carried = exemplar::to_text(bytes)?,
+                    _ => {}
                 }
             }
-            line(out, head.name, "", &found, None, &float(number));
+            let at = line(out, head.name, "", &found, None, &float(number));
+            out.carry(at, carried);
             Ok(())
         }
     }
 }
 
-fn push_pair(labels: &mut String, label: &[u8]) -> Result<(), Fault> {
+/// Appends a label; how many characters name and value have.
+fn push_pair(labels: &mut String, label: &[u8]) -> Result<usize, Fault> {
     let (mut name, mut text) = ("", "");
     let mut wire = Wire(label);
     while let Some((number, value)) = wire.field()? {
@@ -201,10 +186,10 @@ fn push_pair(labels: &mut String, label: &[u8]) -> Result<(), Fault> {
         labels.push(',');
     }
     push_label(labels, name, text);
-    Ok(())
+    Ok(name.chars().count() + text.chars().count())
 }
 
-fn write_summary(out: &mut String, name: &str, metric: &Metric<'_>, summary: &[u8]) -> Result<(), Fault> {
+fn write_summary(out: &mut Text, name: &str, metric: &Metric<'_>, summary: &[u8]) -> Result<(), Fault> {
     let (mut count, mut sum) = (0, 0.0);
     let mut wire = Wire(summary);
     while let Some((number, value)) = wire.field()? {
@@ -223,59 +208,16 @@ fn write_summary(out: &mut String, name: &str, metric: &Metric<'_>, summary: &[u
     Ok(())
 }
 
-fn two_doubles(bytes: &[u8]) -> Result<(f64, f64), Fault> {
-    let (mut one, mut two) = (0.0, 0.0);
-    let mut wire = Wire(bytes);
-    while let Some((number, value)) = wire.field()? {
-        match (number, value) {
-            (1, Value::Fixed(bits)) => one = f64::from_bits(bits),
-            (2, Value::Fixed(bits)) => two = f64::from_bits(bits),
-            _ => {}
-        }
-    }
-    Ok((one, two))
-}
-
-fn write_histogram(out: &mut String, name: &str, metric: &Metric<'_>, histogram: &[u8]) -> Result<(), Fault> {
-    let (mut count, mut sum, mut infinite) = ("0".to_owned(), 0.0, false);
-    let mut wire = Wire(histogram);
-    while let Some((number, value)) = wire.field()? {
-        match (number, value) {
-            (1, Value::Varint(n)) => count = n.to_string(),
-            (4, Value::Fixed(bits)) if f64::from_bits(bits) > 0.0 => count = float(f64::from_bits(bits)),
-            (2, Value::Fixed(bits)) => sum = f64::from_bits(bits),
-            (3, Value::Bytes(bucket)) => {
-                let (bound, below) = read_bucket(bucket)?;
-                infinite |= bound == f64::INFINITY;
-                line(out, name, "_bucket", metric, Some(("le", &float(bound))), &below);
-            }
-            _ => {}
-        }
-    }
-    if !infinite {
-        line(out, name, "_bucket", metric, Some(("le", "+Inf")), &count);
-    }
-    line(out, name, "_sum", metric, None, &float(sum));
-    line(out, name, "_count", metric, None, &count);
-    Ok(())
-}
-
-/// Its upper bound, and how many lie below.
-fn read_bucket(bucket: &[u8]) -> Result<(f64, String), Fault> {
-    let (mut bound, mut below) = (0.0, "0".to_owned());
-    let mut wire = Wire(bucket);
-    while let Some((number, value)) = wire.field()? {
-        match (number, value) {
-            (1, Value::Varint(n)) => below = n.to_string(),
-            (4, Value::Fixed(bits)) if f64::from_bits(bits) > 0.0 => below = float(f64::from_bits(bits)),
-            (2, Value::Fixed(bits)) => bound = f64::from_bits(bits),
-            _ => {}
-        }
-    }
-    Ok((bound, below))
-}
-
-fn line(out: &mut String, name: &str, suffix: &str, metric: &Metric<'_>, extra: Option<(&str, &str)>, value: &str) {
+/// Appends a sample; where its value begins.
+fn line(
+    out: &mut Text,
+    name: &str,
+    suffix: &str,
+    metric: &Metric<'_>,
+    extra: Option<(&str, &str)>,
+    value: &str,
+) -> usize {
+    let out = &mut out.text;
     let legacy = is_legacy_metric_name(name);
     let mut labels = String::new();
     if legacy {
@@ -295,11 +237,14 @@ fn line(out: &mut String, name: &str, suffix: &str, metric: &Metric<'_>, extra: 
     if !labels.is_empty() {
         let _written = write!(out, "{{{labels}}}");
     }
-    let _written = write!(out, " {value}");
+    out.push(' ');
+    let at = out.len();
+    out.push_str(value);
     if let Some(ms) = metric.timestamp {
         let _written = write!(out, " {}", ms.cast_signed());
     }
     out.push('\n');
+    at
 }
 
 /// The shortest text that is this number.
