@@ -21,7 +21,7 @@ def files():
         made[f"tests/{alert.key}.test.yml"] = render.tests_yaml(alert, alert.tests, *needed(file))
     for file, groups in tables.FILES.items():
         names = {rule.name for _, _, rules in groups for rule in rules if isinstance(rule, Record)}
-        for step in (records.SHORT, records.LONG):
+        for step in records.STEPS:
             cases = [case for case in records.CASES if case.record in names and case.step == step]
             if cases:
                 made[f"tests/records-{file}-{step}m.test.yml"] = render.records_yaml(cases, *needed(file), step)

@@ -55,6 +55,8 @@ ALL_DOWN = Alert(
              name="no target at all"),
         Case("below", {f'up{{{JOB},instance="{A}"}}': "0+0x8", f'up{{{JOB},instance="{B}"}}': "1+0x8"}, (Check(7),),
              name="one of two is up"),
+        Case("below", {f'up{{{JOB},instance="{A}"}}': "1+0x8", 'up{job="node",instance="x"}': "0+0x8"}, (Check(7),),
+             name="all of another job are down"),
     ],
     without={"boundary": "up is 0 or 1"},
 )

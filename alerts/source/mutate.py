@@ -191,7 +191,7 @@ def fails(promtool, key, mutant):
 def record_fails(promtool, mutant):
     """Whether the tests of a recording rule fail with the mutant."""
     needs = set(rests_on(mutant.rule.name))
-    for step in (records.SHORT, records.LONG):
+    for step in records.STEPS:
         cases = [case for case in records.CASES if case.record == mutant.rule.name and case.step == step]
         tests = lambda order: render.records_yaml(cases, ["rules.yml"], order, step)
         if cases and told(promtool, mutant.rule.name, needs, mutant, tests)[0]:

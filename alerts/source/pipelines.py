@@ -691,6 +691,15 @@ ES = Alert(
         Case("below", scene([bulk("success", good=0, bad=0.05), bulk("error", good=0, bad=0.5)], [("bad", 26)]), (at(25),), name="too few requests"),
         Case("boundary", scene([bulk("success", good=0, bad=0.05), bulk("error", good=0, bad=0.6)], [("bad", 26)]),
              (at(25, Firing(LABELS, None)),), name="just enough requests"),
+        # A twentieth that is one in binary floats, too.
+        Case("boundary", scene([bulk("success", good=0, bad=19 * 64), bulk("error", good=0, bad=64)], [("bad", 27)]), (at(22), at(26)),
+             name="exactly the threshold"),
+        # 9 in 15 minutes, which began from 0 and so are not extrapolated.
+        Case("boundary", {series(BULK, 'result="error"').replace("@", A): "0+0x19 9+0x8"}, (at(27, Firing(LABELS, None)),),
+             name="exactly enough requests"),
+        # 12.5 requests of five minutes, nearly ten minutes ago.
+        Case("fires", scene([bulk("error", good=0, bad=2.5)], [("good", 20), ("bad", 5), ("good", 12)]),
+             (at(33, Firing(LABELS, None)),), name="all requests in the older half of the window"),
     ],
 )
 BUFFER = Alert(

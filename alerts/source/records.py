@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from model import gap, grow, hold
 from recording import BURN_WINDOWS, PIPELINES, WINDOWS
 
-# Minutes between two samples, and between two evaluations: of windows below six hours, and of others.
-SHORT, LONG = 5, 60
+# Minutes between two samples, and between two evaluations: of windows of minutes, of others
+# below six hours, and of the rest.
+FINE, SHORT, LONG = 1, 5, 60
+STEPS = (FINE, SHORT, LONG)
 P = '{pipeline_id="p"}'
 
 
@@ -23,7 +25,7 @@ class Given:
 
 
 def step_of(minutes):
-    return LONG if minutes >= 360 else SHORT
+    return LONG if minutes >= 360 else SHORT if minutes >= 3 * SHORT else FINE
 
 
 def maxima():
@@ -113,16 +115,17 @@ def jumps(minutes, *steps_up, start=1000):
 
 
 def windows():
-    """One bad event in the first half of the window, a good one in the second, two before it:
-    no other window has half of each."""
+    """Three bad events in the first half of the window, a good one in the second, two before it:
+    no other window, of both or of one, gives as much."""
     for window in BURN_WINDOWS:
         minutes = WINDOWS[window] // 60
-        if minutes < 3 * SHORT:
-            continue
-        bad, good, before = (2 * minutes // 3, 1), (minutes // 3, 1), (3 * minutes // 2, 2)
+        bad, good, before = (2 * minutes // 3, 3), (minutes // 3, 1), (3 * minutes // 2, 2)
         run = lambda status: f'pipeline_runs_total{{pipeline_id="p",status="{status}",trigger_type="schedule"}}'
+        # Two runs in a second, in its first half; one that began from zero is not extrapolated.
+        series = {run("SUCCEEDED"): jumps(minutes, (2 * minutes // 3, 120 * minutes), start=0)}
+        yield Given(f"pipeline:pipeline_runs:rate{window}", "all in the older half of a window", series, 2 * minutes, {P: 2}, step_of(minutes))
         series = {run("SUCCEEDED"): jumps(minutes, good, before), run("FAILED"): jumps(minutes, bad)}
-        yield Given(f"pipeline:pipeline_run_failures:ratio_rate{window}", "half of a window", series, 2 * minutes, {P: 0.5}, step_of(minutes))
+        yield Given(f"pipeline:pipeline_run_failures:ratio_rate{window}", "three of four", series, 2 * minutes, {P: 0.75}, step_of(minutes))
         of = lambda metric, le, bridge: f'kafka2prom_exposure_age_seconds_{metric}{{topic="t",instance="{bridge}"{le}}}'
         series = {
             of("bucket", ',le="30"', "a"): jumps(minutes, good, before),
@@ -131,7 +134,7 @@ def windows():
             of("bucket", ',le="30"', "b"): jumps(minutes),
             of("count", "", "b"): jumps(minutes),
         }
-        yield Given(f"topic:kafka2prom_late_dumps:ratio_rate{window}", "half of a window", series, 2 * minutes, {'{topic="t"}': 0.5}, step_of(minutes))
+        yield Given(f"topic:kafka2prom_late_dumps:ratio_rate{window}", "three of four", series, 2 * minutes, {'{topic="t"}': 0.75}, step_of(minutes))
 
 
 CASES = [
