@@ -6,7 +6,7 @@ use crate::store::structure::{self, Line};
 /// The judgement of [`structure::fits`], by a shorter way for plain counters.
 pub(super) fn fits(family: &ShapedFamily<'_>) -> bool {
     if family.kind() == MetricType::Counter && family.is_single() {
-        return family.lines().all(|line| counts(line.value));
+        return family.values().all(|(_, value)| counts(value));
     }
     let lines: Vec<Line<'_>> = family.samples().map(Line::from).collect();
     structure::fits(family.kind(), &family.name(), &lines)

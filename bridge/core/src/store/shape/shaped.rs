@@ -246,12 +246,22 @@ impl<'a> ShapedFamily<'a> {
 
     /// Its lines in the order of the samples.
     pub(crate) fn lines(&self) -> impl Iterator<Item = ShapedLine<'a>> + use<'a> {
-        let ShapedFamily { dump, block, shape, line: base, .. } = *self;
+        let ShapedFamily { dump, block, line: base, .. } = *self;
+        self.values().map(move |(line, value)| {
+            let kept = &block.lines[(line - base) as usize];
+            let name = Piece { at: kept.template, length: u32::from(kept.name) };
+            let rest = &block.text[(name.at + name.length) as usize..(kept.template + kept.length) as usize];
+            ShapedLine { name: block.name(name, &dump.id), rest, value, line }
+        })
+    }
+
+    /// Its lines' numbers and values alone, which touches nothing of the block.
+    pub(crate) fn values(&self) -> impl Iterator<Item = (u32, &'a str)> + use<'a> {
+        let ShapedFamily { dump, shape, line: base, .. } = *self;
         let mut next = u32::MAX;
         let mut at = 0;
         (0..shape.count).map(move |index| {
-            let in_block = shape.line(index);
-            let line = base + in_block;
+            let line = base + shape.line(index);
             if line != next {
                 at = dump.value_at(line as usize);
             }
@@ -259,10 +269,7 @@ impl<'a> ShapedFamily<'a> {
             let value = &dump.values[at..at + length];
             at += length;
             next = line + 1;
-            let kept = &block.lines[in_block as usize];
-            let name = Piece { at: kept.template, length: u32::from(kept.name) };
-            let rest = &block.text[(name.at + name.length) as usize..(kept.template + kept.length) as usize];
-            ShapedLine { name: block.name(name, &dump.id), rest, value, line }
+            (line, value)
         })
     }
 
