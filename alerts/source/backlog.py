@@ -184,4 +184,7 @@ ALERTS[2].tests = [
     }, (Check(13, (Firing(LABELS, None),)), Check(14, (Firing(LABELS, None),)), Check(16, (Firing(LABELS, None),)))),
     Case("reset", {LAG.replace("@", A): "0+60x13 0+0x10", WAITING.replace("@", A): "5+0x24"},
          (Check(13, (Firing(LABELS, None),)), Check(15), Check(22)), name="its owner begins anew and goes on"),
+    # At 15 nothing waits: that is in the window until 20, and five minutes more are waited.
+    Case("boundary", {LAG.replace("@", A): "0+60x30", WAITING.replace("@", A): "5+0x14 0 5+0x15"},
+         (Check(24), Check(27, (Firing(LABELS, None),))), name="nothing waited for a moment"),
 ]

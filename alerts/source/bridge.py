@@ -150,6 +150,13 @@ EVICTION = Alert(
                        for le, step in (("2.0", 0), ("5.0", 10), ("+Inf", 10))}, (Check(70),), name="another phase"),
         Case("below", {(RELEASE % (JOB, le)).replace("planned", "crash"): f"0+{step}x16"
                        for le, step in (("2.0", 0), ("5.0", 10), ("+Inf", 10))}, (Check(70),), name="a crash"),
+        Case("boundary", scene([Counter(RELEASE % (HERE, le), good=0, bad=slow) for le, slow in
+                                (("1.0", 0), ("2.0", 99 * 3), ("5.0", 300), ("+Inf", 300))], [("bad", 16)]), (Check(75),),
+             name="exactly the threshold"),
+        Case("fires", scene([Counter(RELEASE % (HERE, le), good=0, bad=slow) for le, slow in
+                             (("2.0", 0), ("5.0", 10), ("+Inf", 10))], [("good", 14), ("bad", 3), ("good", 9)]),
+             (Check(125, (Firing({"job": "kafka2prom", "kind": "planned", "phase": "release"}, None),)),),
+             name="in the older half of the window"),
     ],
 )
 EVICTION.interval = 5
@@ -186,6 +193,9 @@ COMMITS = Alert(
     ) + [
         Case("fires", scene([commits("ok", good=10_000, bad=40), commits("failed", good=0, bad=60)], [("good", 12), ("bad", 9)]),
              (Check(20, (Firing(BRIDGE, None),)),), name="few commits after many"),
+        # A tenth that is one in binary floats, too.
+        Case("boundary", scene([commits("ok", good=0, bad=270), commits("failed", good=0, bad=30)], [("bad", 12)]), (Check(10),),
+             name="exactly the threshold"),
     ],
 )
 KAFKA = Alert(
@@ -239,6 +249,12 @@ PARSE = Alert(
         Case("fires", scene([topic_counter(REJECTED, reason, good=0, bad=50), Counter(CONSUMED, 100, 100)], [("bad", 24)]),
              (Check(22, (Firing({"job": "kafka2prom", "topic": "k2p.metrics"}, 0.5),)),), name=reason)
         for reason in UNREADABLE
+    ]
+    # 2 of 100 a minute, then 2 of 250: of the whole window still more than a hundredth.
+    + [
+        Case("fires", scene([topic_counter(REJECTED, "not_a_dump", good=2, bad=2), Counter(CONSUMED, good=100, bad=250)],
+                            [("good", 25), ("bad", 9)]),
+             (Check(31, (Firing({"job": "kafka2prom", "topic": "k2p.metrics"}, None),)),), name="fewer records in the older half"),
     ],
 )
 QUARANTINE = Alert(
@@ -306,7 +322,7 @@ MEMORY = Alert(
     dashboard=OF_BRIDGE,
     tests=cases(
         [Gauge(f"kafka2prom_process_resident_memory_bytes{{{HERE}}}", good=GIB, bad=3.8 * GIB, under=3.59 * GIB,
-               edge=3.6 * GIB - 0.4, over=3.61 * GIB)],
+               edge=0.9 * 4 * GIB, over=3.61 * GIB)],
         Firing(BRIDGE, 0.95),
         for_=5,
         moves="stays",
@@ -431,7 +447,7 @@ def late(rate):
     count = Worst(AGE % ("count", HERE, ""), good=1000, bad=1000, under=1000, over=1000)
     bucket = Worst(AGE % ("bucket", HERE, ',le="30.0"'), good=1000, bad=on_time(bad), under=on_time(under),
                    over=on_time(over), worst=0, brief=on_time(min(1, rate / 5)),
-                   exact=on_time(rate / 100), peak=on_time(rate / 100 * 6.75), calm=on_time(rate / 100 * 0.9))
+                   peak=on_time(rate / 100 * 6.75), calm=on_time(rate / 100 * 0.9))
     other = Counter(AGE % ("bucket", HERE, ',le="300.0"'), good=1000, bad=1000, start=0)
     return [count, bucket, other]
 
@@ -442,17 +458,31 @@ class Worst(Counter):
 
     def __init__(self, series, good, bad, under, over, **more):
         super().__init__(series, good=good, bad=bad, under=under, over=over, start=0)
-        for state in ("worst", "brief", "exact", "peak", "calm"):
+        for state in ("worst", "brief", "peak", "calm"):
             object.__setattr__(self, state, more.get(state, good))
         object.__setattr__(self, "idle", 0)
 
 
 burn_tests(FRESH, late, TOPIC_LABELS, lambda rate: rate / 100 * 1.2)
-# Where 1 - 0.94 and 6 * (1 - 0.99) are the same binary number.
-for _alert, _rate in zip(FRESH[1:], (6, 3, 1)):
-    _alert.tests.append(Case("boundary", scene(late(_rate), [("exact", 64)]), (Check(63 * _alert.interval),), name="at the threshold"))
-    _alert.tests.append(Case("boundary", scene(late(_rate), [("bad", 64), ("exact", 8)]), (Check(71 * _alert.interval),),
-                             name="the short window at the threshold"))
+
+
+def jumped(old, new, start=1_000_000):
+    """A counter of 121 samples that grows 20 samples before its end, and 2 before: in the long
+    window of 60, and in the short one of 5, too. Far from zero, which rates do not look beyond."""
+    return f"{start}+0x99 {start + old}+0x17 {start + old + new}+0x2"
+
+
+# Of so many dumps on time and late, 1 - the rate of one window is the same binary number as the
+# threshold, in both Prometheus; in the other window all are late.
+for _alert, _on_time, _late in zip(FRESH, (856 * 1357, 94 * 13, 97 * 51, 99 * 39), (144 * 1357, 6 * 13, 3 * 51, 39)):
+    _count, _bucket = AGE % ("count", HERE, ""), AGE % ("bucket", HERE, ',le="30.0"')
+    _all = _on_time + _late
+    _alert.tests += [
+        Case("boundary", {_count.replace("@", A): jumped(_on_time, _late), _bucket.replace("@", A): jumped(_on_time, 0)},
+             (Check(120 * _alert.interval),), name="exactly its objective in the long window"),
+        Case("boundary", {_count.replace("@", A): jumped(_all, _all), _bucket.replace("@", A): jumped(0, _on_time)},
+             (Check(120 * _alert.interval),), name="exactly its objective in the short window"),
+    ]
 
 OLDER = Alert(
     name="OlderDumpsRefused",
@@ -475,7 +505,10 @@ OLDER = Alert(
         for_=5,
         window=15,
         onset=2,
-    ),
+    )
+    # Began from zero, and so not extrapolated.
+    + [Case("boundary", {topic_counter("kafka2prom_records_dropped_total", "older", good=0, bad=0).series.replace("@", A):
+                         "0+0x10 10+0x12"}, (Check(20),), name="exactly the threshold")],
 )
 LEASE = Alert(
     name="LeaseLost",

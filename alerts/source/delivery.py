@@ -1,6 +1,6 @@
 """Alerts on alerting itself."""
 from model import Alert, Case, Check, Firing
-from story import Counter, cases
+from story import Counter, cases, scene
 
 
 def threshold(name):
@@ -31,7 +31,15 @@ NOTIFY = Alert(
         Firing({"job": "alertmanager", "integration": "slack"}, 0.25),
         for_=5,
         window=5,
-    ),
+    )
+    + [
+        Case("boundary", scene([Counter(SENT % "@", good=800, bad=800), Counter(FAILED % ("@", ',reason="serverError"'), good=8, bad=8)],
+                               [("bad", 15)]), (Check(13),), name="exactly the threshold"),
+        # Much was sent before 10: ten minutes would still see it.
+        Case("fires", scene([Counter(SENT % "@", good=1000, bad=10), Counter(FAILED % ("@", ',reason="serverError"'), good=1, bad=1)],
+                            [("good", 11), ("bad", 14)]),
+             (Check(22, (Firing({"job": "alertmanager", "integration": "slack"}, None),)),), name="little is sent any more"),
+    ],
 )
 WATCHDOG = Alert(
     name="Watchdog",

@@ -1,7 +1,7 @@
 """Alerts on pipelines: what their owners want to know."""
 from dataclasses import replace
 
-from bridge import Worst, burn_tests
+from bridge import Worst, burn_tests, jumped
 from model import Alert, Case, Check, Firing, gap
 from recording import BURNS, LAST
 from story import A, B, Counter, Gauge, cases, scene
@@ -397,6 +397,12 @@ SPIKE.tests = [c for c in SPIKE.tests if c.kind != "for"] + [
          name="too few events"),
     Case("boundary", scene([events("INFO", good=8.5, bad=4.5), events("ERROR", good=0, bad=4)], [("good", 40), ("bad", 16)]),
          (at(275, Firing(LABELS, None)),), name="just enough events"),
+    # They began from zero, and so are not extrapolated.
+    Case("boundary", {events("ERROR", good=0, bad=0).series.replace("@", A): "0+0x39 100+0x12"}, (at(240, Firing(LABELS, None)),),
+         name="exactly enough events"),
+    # A quarter of the day before, three quarters of the last hour.
+    Case("boundary", {events(level, good=0, bad=0).series.replace("@", A): f"100000+0x199 {100000 + day}+0x124 {100000 + day + hour}+0x6"
+                      for level, day, hour in (("INFO", 300, 100), ("ERROR", 100, 300))}, (at(1650),), name="exactly thrice its habit"),
 ]
 
 BUDGET = [
@@ -449,16 +455,24 @@ for _alert, (_long, _short, _rate, _) in zip(BUDGET, BURNS):
         Case("below", {**scene(failing(_rate), [("bad", 64)]), **threshold_is("run_objective", 0.9)}, (at(63 * _step),), name="its own objective"),
     ]
 
-# Of 3 days at a burn rate of 1, half is a number that both sides of a comparison can be: exactly half
-# of the runs of one window fail, and more of the other's. (60 steps are 3 days, 5 are 6 hours.)
-for _name, _succeeded, _failed in (
-    ("exactly its objective over 3 days", "1000+0x79 1600+0x40", "1000+0x117 1600+0x2"),
-    ("exactly its objective over 6 hours", "1000+0x117 1600+0x2", "1000+0x79 2000+0x37 2600+0x2"),
-):
-    _runs = {"SUCCEEDED": _succeeded, "FAILED": _failed}
-    _series = {series("pipeline_runs_total", f'status="{s}",trigger_type="schedule"', A): v for s, v in _runs.items()}
-    _series |= {ACTIVE.replace("@", A): "0+0x120", **threshold_is("run_objective", 0.5)}
-    BUDGET[3].tests.append(Case("boundary", _series, (at(120 * BUDGET[3].interval),), name=_name))
+# With an objective of 15/16 a threshold is a binary number that a rate can be, in both Prometheus:
+# so many runs fail, so many do not.
+for _alert, _failed, _succeeded in zip(BUDGET, (27, 6, 3, 1), (3, 10, 13, 15)):
+
+    def _exact(failed, succeeded, _alert=_alert):
+        of = {"FAILED": failed, "SUCCEEDED": succeeded}
+        found = {series("pipeline_runs_total", f'status="{s}",trigger_type="schedule"', A): v for s, v in of.items()}
+        return found | {ACTIVE.replace("@", A): "0+0x120"}
+
+    _end, _objective = 120 * _alert.interval, threshold_is("run_objective", 0.9375)
+    _alert.tests += [
+        Case("boundary", {**_exact(jumped(0, _failed), jumped(_succeeded, 0)), **_objective}, (at(_end),),
+             name="exactly its objective in the long window"),
+        Case("boundary", {**_exact(jumped(1000, _failed), jumped(0, _succeeded)), **_objective}, (at(_end),),
+             name="exactly its objective in the short window"),
+        # They began from zero, and so are not extrapolated.
+        Case("boundary", _exact(jumped(0, 10, start=0), "0+0x120"), (at(_end, Firing(LABELS, None)),), name="exactly ten runs"),
+    ]
 
 STEP = "pipeline_step_duration_seconds_%s"
 
