@@ -83,8 +83,8 @@ fn add(values: &mut Map<String, Value>, family: &PushedFamily, sample: &PushedSa
         return;
     };
     let all = values.entry(bounds).or_insert_with(|| json!({}));
-    if let (Some(bound), Value::Object(all)) = (&bound, all) {
-        all.insert(bound.clone(), sample.value.into());
+    if let (Some(bound), Value::Object(all)) = (bound, all) {
+        all.insert(bound, sample.value.into());
         return;
     }
     let part = sample.name.strip_prefix(family.name()).unwrap_or_default();
