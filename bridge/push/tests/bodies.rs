@@ -179,7 +179,7 @@ fn protobuf_is_read_in_any_order_of_its_fields() {
 fn histogram(fields: &[Vec<u8>]) -> Result<Vec<String>, BodyError> {
     let family = delimited(&[field(1, b"h"), varint(3, 4), field(4, &field(7, &fields.concat()))]);
     let families = read(&key("job/a"), &Body { content_type: Some(PROTOBUF), bytes: &family, ..Body::default() })?;
-    let samples = families.iter().flat_map(|family| family.samples());
+    let samples = families.iter().flat_map(k2p_push::PushedFamily::samples);
     Ok(samples.map(|s| format!("{} {} {}", s.name, s.value, s.exemplar.unwrap_or("-"))).collect())
 }
 
