@@ -301,7 +301,7 @@ impl<'a> Reader<'a> {
 
     fn pair(&mut self) -> Result<(Cow<'a, str>, Cow<'a, str>), LabelError> {
         let name = match self.peek() {
-            Some(b'"') => self.quoted()?,
+            Some(b'"') => self.quoted_name()?,
             _ => Cow::Borrowed(self.legacy_name()?),
         };
         self.blanks();
@@ -329,6 +329,17 @@ impl<'a> Reader<'a> {
             return Err(self.fault("expected a label name"));
         }
         Ok(&self.text[start..self.at])
+    }
+
+    /// Prometheus' lexer takes a NUL for the end: such a name would break every scrape.
+    fn quoted_name(&mut self) -> Result<Cow<'a, str>, LabelError> {
+        let start = self.at;
+        let name = self.quoted()?;
+        if name.contains('\0') {
+            self.at = start;
+            return Err(self.fault("a name may not hold a NUL"));
+        }
+        Ok(name)
     }
 
     fn quoted(&mut self) -> Result<Cow<'a, str>, LabelError> {
@@ -387,6 +398,7 @@ mod tests {
             ("a", "column 2: expected `=` after the label name"),
             ("a=b", "column 3: expected `\"` before the label value"),
             ("a=\"b", "column 3: a quoted text without its closing `\"`"),
+            ("\"a\0b\"=\"c\"", "column 1: a name may not hold a NUL"),
             ("a=\"\\", "column 3: a quoted text without its closing `\"`"),
             ("a=\"\\x\"", "column 3: a backslash that is not followed by `\\`, `\"` or `n`"),
             ("a=\"b\" c=\"d\"", "column 7: expected `,` or the end"),

@@ -7,6 +7,10 @@
 use std::fmt::Write as _;
 
 const NEGATIVE: &str = "a native histogram has a negative count";
+const MIXED: &str = "a native histogram has counts of integers and of floats, or no count of its kind";
+
+/// At the finest resolution all numbers are in buckets below 2^19.
+const MAX_INDEX: i64 = 1 << 20;
 
 /// What begins its text; no exemplar can begin so.
 const BEGIN: &str = "{schema:";
@@ -44,6 +48,20 @@ pub struct Bucket {
     pub count: String,
 }
 
+/// A number as Go prints it (`%v`).
+pub fn go(number: f64) -> String {
+    if number.is_infinite() {
+        return if number > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
+    }
+    if number.is_nan() || number == 0.0 || (1e-4..1e21).contains(&number.abs()) {
+        return number.to_string();
+    }
+    let text = format!("{number:e}");
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |rest| ('-', rest));
+    format!("{digits}e{sign}{exponent:0>2}")
+}
+
 /// The upper bound of a bucket above zero: 2^(index · 2^-schema).
 fn bound(schema: i32, index: i64) -> f64 {
     (index as f64 * f64::from(-schema).exp2()).exp2()
@@ -62,7 +80,7 @@ impl Buckets {
                         whole = whole.saturating_add(*delta);
                         (whole != 0).then(|| whole.to_string())
                     }
-                    (None, Some(count)) => (*count != 0.0).then(|| count.to_string()),
+                    (None, Some(count)) => (*count != 0.0).then(|| go(*count)),
                     (None, None) => return out,
                 };
                 out.extend(text.map(|text| (index, text)));
@@ -74,9 +92,16 @@ impl Buckets {
 
     /// How many are in them; of floats 0.
     fn check(&self, is_float: bool) -> Result<u64, &'static str> {
-        const MIXED: &str = "a native histogram has counts of integers and of floats";
-        if self.spans.iter().skip(1).any(|span| span.offset < 0) {
-            return Err("a native histogram's spans overlap");
+        let mut index = 0;
+        for (at, span) in self.spans.iter().enumerate() {
+            if at > 0 && span.offset < 0 {
+                return Err("a native histogram's spans overlap");
+            }
+            index += i64::from(span.offset) + i64::from(span.length);
+            // Whoever compacts empty spans adds up offsets in 32 bits.
+            if index.abs() > MAX_INDEX {
+                return Err("a native histogram has a bucket beyond all numbers");
+            }
         }
         let spanned: u64 = self.spans.iter().map(|span| u64::from(span.length)).sum();
         let (used, other) = match is_float {
@@ -131,18 +156,22 @@ impl Native {
     }
 
     /// What Prometheus checks when it scrapes one (`histogram.Validate`), of a histogram with
-    /// this count (of one of floats it is not looked at) and sum.
+    /// this sum and these counts of integers and of floats, of which one is 0.
     ///
     /// # Errors
     /// What is wrong with it: a scrape that has it in it would fail as a whole.
-    pub fn check(&self, count: u64, sum: f64) -> Result<(), &'static str> {
+    pub fn check(&self, count: u64, float_count: f64, sum: f64) -> Result<(), &'static str> {
         if !(-4..=8).contains(&self.schema) {
             return Err("a native histogram's schema is not between -4 and 8");
         }
         if !(self.zero_threshold >= 0.0 && self.zero_count_float >= 0.0) {
             return Err("a native histogram's zero bucket has a negative width or count");
         }
-        let is_float = self.is_float();
+        // Prometheus tells by the counts, whoever reads the buckets by those.
+        let is_float = float_count > 0.0 || self.zero_count_float > 0.0;
+        if is_float != self.is_float() || (is_float && count > 0) {
+            return Err(MIXED);
+        }
         let mut total = Some(self.zero_count);
         for side in [&self.negative, &self.positive] {
             let in_buckets = side.check(is_float)?;
@@ -168,7 +197,7 @@ impl Native {
         }
         all.reverse();
         let zero = match self.is_float() {
-            true => Some(self.zero_count_float).filter(|count| *count > 0.0).map(|count| count.to_string()),
+            true => Some(self.zero_count_float).filter(|count| *count > 0.0).map(go),
             false => Some(self.zero_count).filter(|count| *count > 0).map(|count| count.to_string()),
         };
         let (lower, upper) = (-self.zero_threshold, self.zero_threshold);
@@ -341,7 +370,12 @@ mod tests {
 
     #[test]
     fn what_prometheus_would_not_take_is_told() {
-        let of = |text: &str, count, sum| Native::parse(text).unwrap().check(count, sum).err().unwrap_or_default();
+        let of = |text: &str, count, sum| {
+            let native = Native::parse(text).unwrap();
+            // A count of integers, or the same of floats.
+            let (whole, float) = if native.is_float() { (0, count as f64) } else { (count, 0.0) };
+            native.check(whole, float, sum).err().unwrap_or_default()
+        };
         for (text, count, sum, expected) in [
             ("{schema:0,zero_threshold:1e-128}", 0, 0.0, ""),
             ("{schema:8,zero_count:2,positive_spans:[0:2,3:1],positive_deltas:[1,1,-2]}", 5, 1.0, ""),
@@ -356,8 +390,8 @@ mod tests {
             ("{schema:-4,positive_spans:[0:1],positive_deltas:[2]}", 3, 1.0, "count"),
             ("{schema:-4,positive_spans:[0:1],positive_deltas:[2]}", 1, 1.0, "count"),
             ("{schema:1,positive_spans:[0:2],positive_counts:[0.5,0]}", 99, 1.0, ""),
-            ("{schema:1,positive_spans:[0:1],positive_counts:[-0.5]}", 0, 1.0, "negative count"),
-            ("{schema:1,positive_spans:[0:1],positive_counts:[NaN]}", 0, 1.0, "negative count"),
+            ("{schema:1,positive_spans:[0:1],positive_counts:[-0.5]}", 1, 1.0, "negative count"),
+            ("{schema:1,positive_spans:[0:1],positive_counts:[NaN]}", 1, 1.0, "negative count"),
             (
                 "{schema:1,positive_spans:[0:1],positive_counts:[1],negative_spans:[0:1],negative_deltas:[1]}",
                 2,
@@ -371,8 +405,11 @@ mod tests {
             ("{schema:0,zero_count_float:-1}", 1, 1.0, "zero bucket"),
             ("{schema:0,positive_spans:[0:1,-1:1],positive_deltas:[1,0]}", 2, 1.0, "overlap"),
             ("{schema:0,positive_spans:[0:2],positive_deltas:[1]}", 1, 1.0, "as many buckets"),
-            ("{schema:0,positive_spans:[0:4294967295],positive_deltas:[1]}", 1, 1.0, "as many buckets"),
+            ("{schema:0,positive_spans:[0:4294967295],positive_deltas:[1]}", 1, 1.0, "beyond all numbers"),
             ("{schema:0,positive_deltas:[1]}", 1, 1.0, "as many buckets"),
+            ("{schema:0,positive_spans:[0:1,2147483647:0,1:1],positive_deltas:[1,0]}", 2, 1.0, "beyond all numbers"),
+            ("{schema:0,negative_spans:[-2147483648:1],negative_deltas:[1]}", 1, 1.0, "beyond all numbers"),
+            ("{schema:8,negative_spans:[-274944:1],negative_deltas:[1]}", 1, 1.0, ""),
             ("{schema:0,positive_spans:[0:2],positive_deltas:[1,-2]}", 0, 1.0, "negative count"),
             ("{schema:0,positive_spans:[0:2],positive_deltas:[9223372036854775807,1]}", 0, 1.0, "negative count"),
             ("{schema:0,positive_spans:[0:3],positive_deltas:[9223372036854775807,0,0]}", 0, 1.0, "beyond 64 bits"),
@@ -380,12 +417,37 @@ mod tests {
             let said = of(text, count, sum);
             assert!(said.contains(expected) && said.is_empty() == expected.is_empty(), "{text}: {said:?}");
         }
+        // A float histogram is told by its counts: one without them is read as another thing.
+        let buckets = Native::parse("{schema:1,positive_spans:[0:1],positive_counts:[1]}").unwrap();
+        assert_eq!(buckets.check(0, 1.0, 1.0), Ok(()));
+        assert!(buckets.check(0, 0.0, 1.0).is_err() && buckets.check(1, 1.0, 1.0).is_err());
+        let empty = Native::parse("{schema:1,zero_threshold:1}").unwrap();
+        assert_eq!(empty.check(0, 0.0, 0.0), Ok(()));
+        assert!(empty.check(0, 7.0, 1.0).is_err());
         let there = |text: &str| Native::parse(text).unwrap().is_there();
         assert!(!there("{schema:3}"));
         for text in
             ["zero_threshold:1", "zero_count:1", "zero_count_float:1", "positive_spans:[0:0]", "negative_spans:[0:0]"]
         {
             assert!(there(&format!("{{schema:3,{text}}}")), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_printed_as_go_does() {
+        for (number, expected) in [
+            (0.0, "0"),
+            (-1.5, "-1.5"),
+            (1e20, "100000000000000000000"),
+            (1e21, "1e+21"),
+            (-2.5e300, "-2.5e+300"),
+            (0.0001, "0.0001"),
+            (3.0517578125e-5, "3.0517578125e-05"),
+            (f64::INFINITY, "+Inf"),
+            (f64::NEG_INFINITY, "-Inf"),
+            (f64::NAN, "NaN"),
+        ] {
+            assert_eq!(go(number), expected);
         }
     }
 

@@ -170,6 +170,8 @@ fn text_lines_that_cost_themselves() {
         ("{a=\"b\"} 1", Name, 1),
         ("{\"a\"=\"b\"} 1", Name, 1),
         ("{\"\"} 1", Name, 2),
+        ("{\"a\0\"} 1", Name, 2),
+        ("a{\"b\0\"=\"c\"} 1", Name, 3),
         ("{\"a\",\"b\"} 1", Name, 6),
         ("a{\"b\"} 1", Name, 2),
         ("a{__name__=\"b\"} 1", Name, 3),

@@ -174,7 +174,7 @@ impl<'a> Gob<'a> {
         let borrowed = labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let key = GroupingKey::from_labels(borrowed)
             .map_err(|error| GobError::Key { labels: format!("{labels:?}"), error })?;
-        let mut body = Text::default();
+        let mut body = Text::classic();
         for (name, family) in &families {
             if STAMPS.iter().any(|(own, _)| own == name) {
                 continue;
@@ -208,7 +208,7 @@ fn family_fault(key: &GroupingKey, family: &str, why: &str) -> GobError {
 
 /// The value of a family that is one time in seconds; 0: it has not happened.
 fn time_of(family: &[u8]) -> Result<Option<UnixMs>, String> {
-    let mut text = Text::default();
+    let mut text = Text::classic();
     protobuf::write_family(&mut text, family).map_err(|error| error.to_string())?;
     let value = text.text.lines().find(|line| !line.starts_with('#')).and_then(|line| line.rsplit(' ').next());
     let seconds: f64 = value.and_then(|v| v.parse().ok()).ok_or("it holds no time")?;

@@ -223,6 +223,10 @@ fn a_native_histogram_rides_on_its_count() {
         (vec![double(4, 1.0), field(12, &span(0, 1)), field(14, &[0; 7])], "ends too early"),
         (vec![[&[5 << 3][..], &[255; 9], &[1]].concat()], "more than 32 bits"),
         (vec![varint(1, 0), field(12, &[]).repeat(10_001)], "more than 10000 buckets"),
+        // Told apart by their counts, which Prometheus looks at.
+        (vec![double(4, 7.0), double(6, 0.5)], "no count of its kind"),
+        (vec![field(12, &span(0, 1)), double(14, 1.0)], "no count of its kind"),
+        (vec![varint(1, 1), double(4, 1.0), field(12, &span(0, 1)), double(14, 1.0)], "no count of its kind"),
     ] {
         let said = histogram(&fields).unwrap_err();
         assert!(matches!(said, BodyError::Protobuf(_)) && said.to_string().contains(why), "{said}");
@@ -252,6 +256,14 @@ fn exemplars_of_protobuf_ride_on_counters_and_buckets() {
     let fits = "x".repeat(128 - "trace_id".len());
     assert!(counter(exemplar(2, &fits, &[])).is_some());
     assert_eq!(counter(exemplar(2, &format!("{fits}x"), &[])), None);
+    // What would break the exposition for everybody is left out.
+    assert_eq!(counter(exemplar(2, "a\0b", &[])), None);
+    assert_eq!(counter(exemplar(2, "x", &[label("trace_id", "y")])), None);
+    assert_eq!(counter(exemplar(2, "x", &[label("", "y")])), None);
+    assert_eq!(
+        counter(exemplar(2, "x", &[time(9, 5), label("ä b", "y")])).as_deref(),
+        Some("{trace_id=\"x\",\"ä b\"=\"y\"} 0.5 9.000000005")
+    );
 }
 
 #[test]
@@ -280,9 +292,19 @@ fn a_small_protobuf_cannot_become_a_large_memory() {
     for _ in 0..100_000 {
         family.extend_from_slice(&[4 << 3 | 2, 2, 2 << 3 | 2, 0]);
     }
-    let body = [length(family.len()), family].concat();
-    let error = read(&key("job/a"), &Body { content_type: Some(PROTOBUF), bytes: &body, ..Body::default() });
-    assert!(error.unwrap_err().is_too_large());
+    let of_metrics = [length(family.len()), family].concat();
+    // A metric of many empty buckets.
+    let buckets = field(4, &field(7, &[3 << 3 | 2, 0].repeat(100_000)));
+    let of_buckets = delimited(&[field(1, &name), varint(3, 4), buckets]);
+    // Histograms of many buckets in few bytes each; each is more in JSON.
+    let deltas = [&[2][..], &[0].repeat(9999)].concat();
+    let span = field(12, &[varint(1, 0), [&[2 << 3][..], &length(10_000)].concat()].concat());
+    let native = field(4, &field(7, &[[&[1 << 3][..], &length(10_000)].concat(), span, field(13, &deltas)].concat()));
+    let of_natives = delimited(&[field(1, b"h"), varint(3, 4), native.repeat(50)]);
+    for (body, why) in [(of_metrics, "bytes"), (of_buckets, "bytes"), (of_natives, "more than 400000 buckets")] {
+        let error = read(&key("job/a"), &Body { content_type: Some(PROTOBUF), bytes: &body, ..Body::default() });
+        assert!(error.unwrap_err().to_string().contains(why));
+    }
 }
 
 #[test]

@@ -316,6 +316,11 @@ pub(crate) fn tail(format: Format, text: &str) -> Option<Tail<'_>> {
     }
 }
 
+/// Whether a text may stand behind a sample's `# ` in OpenMetrics.
+pub fn is_exemplar(text: &str) -> bool {
+    openmetrics::is_exemplar(text)
+}
+
 /// Reads a dump strictly.
 ///
 /// # Errors

@@ -131,6 +131,12 @@ pub(super) fn tail(text: &str) -> Option<(&str, Option<i64>, Option<&str>)> {
     Some((tail.value, tail.seconds.map(|s| s.ms), tail.exemplar))
 }
 
+/// Whether it may stand behind `# `, and any reader of OpenMetrics takes it.
+pub(super) fn is_exemplar(text: &str) -> bool {
+    let whole = text.starts_with('{') && exemplar_of(Cursor::new(text, false), &mut Vec::new()).is_ok();
+    whole && !text.contains('\0')
+}
+
 fn space(cursor: &mut Cursor<'_>) -> Scan<()> {
     if cursor.peek() != Some(b' ') {
         return Err(cursor.syntax("expected one space"));

@@ -147,7 +147,7 @@ impl<'a> Cursor<'a> {
     pub(super) fn metric_name(&mut self) -> Scan<Cow<'a, str>> {
         if self.peek() == Some(b'"') {
             let start = self.at;
-            let quoted = self.quoted("a quoted metric name without its closing `\"`")?;
+            let quoted = self.quoted_name("a quoted metric name without its closing `\"`")?;
             return match unescape(&quoted) {
                 name if name.is_empty() => {
                     Err(Fault { at: start, reason: SampleReason::Name, what: "an empty metric name" })
@@ -212,7 +212,7 @@ impl<'a> Cursor<'a> {
             }
             let entry = self.at;
             let quoted = match self.peek() {
-                Some(b'"') => Some(self.quoted("a quoted name without its closing `\"`")?),
+                Some(b'"') => Some(self.quoted_name("a quoted name without its closing `\"`")?),
                 _ => None,
             };
             let legacy = match &quoted {
@@ -318,6 +318,17 @@ impl<'a> Cursor<'a> {
             });
         }
         Ok(name)
+    }
+
+    /// [`Cursor::quoted`], of a name.
+    fn quoted_name(&mut self, unclosed: &'static str) -> Scan<Quoted<'a>> {
+        let start = self.at;
+        let quoted = self.quoted(unclosed)?;
+        if memchr::memchr(0, quoted.text.as_bytes()).is_some() {
+            // Prometheus' lexer takes it for the end: one such name would break the whole scrape.
+            return Err(Fault { at: start, reason: SampleReason::Name, what: "a name that holds a NUL" });
+        }
+        Ok(quoted)
     }
 
     /// The cursor on the opening quote; afterwards behind the closing one.

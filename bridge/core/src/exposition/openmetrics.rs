@@ -67,6 +67,8 @@ fn has_place(family: &Output<'_>, sample: &StoredSample<'_>, exemplar: &str, utf
         MetricType::Histogram | MetricType::GaugeHistogram => sample.name.ends_with("_bucket"),
         _ => false,
     };
+    // Prometheus' lexer ends at a NUL, and with it the scrape.
+    let place = place && !exemplar.contains('\0');
     // Escaped names are for clients that do not know quoted ones at all.
     place && (utf8 || !(exemplar.starts_with("{\"") || exemplar.contains(",\"")))
 }

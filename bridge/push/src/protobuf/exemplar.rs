@@ -1,32 +1,29 @@
 //! `io.prometheus.client.Exemplar` as OpenMetrics writes it.
 use std::fmt::Write;
 
+use k2p_core::codec::is_exemplar;
+
 use super::wire::{Value, Wire};
 use super::{Fault, float, push_pair};
 
-/// OpenMetrics 1.0.0, "Exemplars": of the labels' names and values together.
-const MAX_CHARS: usize = 128;
-
-/// `{trace_id="x"} 0.5 1600000000.123`; `None`: its labels are too long for anybody to take.
+/// `{trace_id="x"} 0.5 1600000000.123`; `None`: it is none in OpenMetrics, whose exposition it
+/// would break (too long, a label twice, a name that is none).
 pub(super) fn to_text(bytes: &[u8]) -> Result<Option<String>, Fault> {
-    let (mut labels, mut value, mut time, mut chars) = (String::new(), 0.0, None, 0);
+    let (mut labels, mut value, mut time) = (String::new(), 0.0, None);
     let mut wire = Wire(bytes);
     while let Some((number, field)) = wire.field()? {
         match (number, field) {
-            (1, Value::Bytes(pair)) => chars += push_pair(&mut labels, pair)?,
+            (1, Value::Bytes(pair)) => push_pair(&mut labels, pair)?,
             (2, Value::Fixed(bits)) => value = f64::from_bits(bits),
             (3, Value::Bytes(moment)) => time = seconds(moment)?,
             _ => {}
         }
     }
-    if chars > MAX_CHARS {
-        return Ok(None);
-    }
     let mut out = format!("{{{labels}}} {}", float(value));
     if let Some((seconds, nanos)) = time {
         let _written = write!(out, " {seconds}.{nanos:09}");
     }
-    Ok(Some(out))
+    Ok(is_exemplar(&out).then_some(out))
 }
 
 /// `google.protobuf.Timestamp`; `None` before 1970.

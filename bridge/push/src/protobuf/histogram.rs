@@ -7,40 +7,52 @@ use super::{Fault, Metric, Text, exemplar, float, line};
 /// Buckets or spans on one side of zero; libraries make some hundreds at most.
 const MAX_BUCKETS: usize = 10_000;
 
+/// All spans and buckets of a body: each is more in JSON than it is on the wire.
+const MAX_BUCKETS_OF_BODY: usize = 400_000;
+
 const TOO_MANY: Fault = Fault::Protobuf("a native histogram has more than 10000 buckets on one side of zero");
 const CUT: Fault = Fault::Protobuf("a list of numbers ends too early");
 
 /// A native histogram without classic buckets is shown with its count and sum, as the
 /// Pushgateway's own text has it.
 pub(super) fn write_histogram(out: &mut Text, name: &str, metric: &Metric<'_>, histogram: &[u8]) -> Result<(), Fault> {
-    let (mut whole, mut count, mut sum, mut infinite) = (0, "0".to_owned(), 0.0, false);
+    let (mut whole, mut floating, mut sum, mut infinite) = (0, 0.0, 0.0, false);
     let mut native = Native::default();
     let mut wire = Wire(histogram);
     while let Some((number, value)) = wire.field()? {
         match (number, value) {
-            (1, Value::Varint(n)) => (whole, count) = (n, n.to_string()),
-            (4, Value::Fixed(bits)) if f64::from_bits(bits) > 0.0 => count = float(f64::from_bits(bits)),
+            (1, Value::Varint(n)) => whole = n,
+            (4, Value::Fixed(bits)) => floating = f64::from_bits(bits),
             (2, Value::Fixed(bits)) => sum = f64::from_bits(bits),
             (3, Value::Bytes(bytes)) => {
                 let bucket = read_bucket(bytes)?;
                 infinite |= bucket.bound == f64::INFINITY;
-                let at = line(out, name, "_bucket", metric, Some(("le", &float(bucket.bound))), &bucket.below);
+                let at = line(out, name, "_bucket", metric, Some(("le", &float(bucket.bound))), &bucket.below)?;
                 out.carry(at, bucket.exemplar);
             }
-            (5..=14, value) => read_native(&mut native, number, &value)?,
+            (5..=14, value) if !out.classic => read_native(&mut native, number, &value)?,
             _ => {}
         }
     }
+    let count = if floating > 0.0 { float(floating) } else { whole.to_string() };
     if !infinite {
-        line(out, name, "_bucket", metric, Some(("le", "+Inf")), &count);
+        line(out, name, "_bucket", metric, Some(("le", "+Inf")), &count)?;
     }
-    line(out, name, "_sum", metric, None, &float(sum));
-    let at = line(out, name, "_count", metric, None, &count);
+    line(out, name, "_sum", metric, None, &float(sum))?;
+    let at = line(out, name, "_count", metric, None, &count)?;
     if native.is_there() {
-        native.check(whole, sum).map_err(Fault::Protobuf)?;
+        native.check(whole, floating, sum).map_err(Fault::Protobuf)?;
+        out.buckets += size(&native.negative) + size(&native.positive);
+        if out.buckets > MAX_BUCKETS_OF_BODY {
+            return Err(Fault::Protobuf("its native histograms have more than 400000 buckets: push less at once"));
+        }
         out.carry(at, Some(native.to_text()));
     }
     Ok(())
+}
+
+fn size(buckets: &Buckets) -> usize {
+    buckets.spans.len() + buckets.deltas.len() + buckets.counts.len()
 }
 
 /// A classic bucket.

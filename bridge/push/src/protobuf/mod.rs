@@ -29,9 +29,18 @@ pub(crate) struct Text {
     /// would; sorted.
     carried: Vec<(usize, String)>,
     carried_bytes: usize,
+    /// Spans and buckets of native histograms so far.
+    buckets: usize,
+    /// Native histograms are not looked at.
+    classic: bool,
 }
 
 impl Text {
+    /// For a place that holds text only.
+    pub(crate) fn classic() -> Text {
+        Text { classic: true, ..Text::default() }
+    }
+
     fn carry(&mut self, at: usize, what: Option<String>) {
         if let Some(what) = what {
             self.carried_bytes += what.len();
@@ -96,9 +105,6 @@ pub(crate) fn write_family(out: &mut Text, family: &[u8]) -> Result<(), Fault> {
         if let (4, Value::Bytes(metric)) = (number, value) {
             write_metric(out, &head, metric)?;
         }
-        if out.text.len() + out.carried_bytes > MAX_PLAIN {
-            return Err(BodyError::TooLarge);
-        }
     }
     Ok(())
 }
@@ -142,7 +148,7 @@ fn write_metric(out: &mut Text, head: &Head<'_>, metric: &[u8]) -> Result<(), Fa
     let mut wire = Wire(metric);
     while let Some((number, value)) = wire.field()? {
         match (number, value) {
-            (1, Value::Bytes(label)) => _ = push_pair(&mut found.labels, label)?,
+            (1, Value::Bytes(label)) => push_pair(&mut found.labels, label)?,
             (6, Value::Varint(ms)) => found.timestamp = Some(ms),
             (n, Value::Bytes(bytes)) if n == wanted => found.value = Some(bytes),
             _ => {}
@@ -164,15 +170,14 @@ fn write_metric(out: &mut Text, head: &Head<'_>, metric: &[u8]) -> Result<(), Fa
                     _ => {}
                 }
             }
-            let at = line(out, head.name, "", &found, None, &float(number));
+            let at = line(out, head.name, "", &found, None, &float(number))?;
             out.carry(at, carried);
             Ok(())
         }
     }
 }
 
-/// Appends a label; how many characters name and value have.
-fn push_pair(labels: &mut String, label: &[u8]) -> Result<usize, Fault> {
+fn push_pair(labels: &mut String, label: &[u8]) -> Result<(), Fault> {
     let (mut name, mut text) = ("", "");
     let mut wire = Wire(label);
     while let Some((number, value)) = wire.field()? {
@@ -186,7 +191,7 @@ fn push_pair(labels: &mut String, label: &[u8]) -> Result<usize, Fault> {
         labels.push(',');
     }
     push_label(labels, name, text);
-    Ok(name.chars().count() + text.chars().count())
+    Ok(())
 }
 
 fn write_summary(out: &mut Text, name: &str, metric: &Metric<'_>, summary: &[u8]) -> Result<(), Fault> {
@@ -198,13 +203,13 @@ fn write_summary(out: &mut Text, name: &str, metric: &Metric<'_>, summary: &[u8]
             (2, Value::Fixed(bits)) => sum = f64::from_bits(bits),
             (3, Value::Bytes(quantile)) => {
                 let (rank, value) = two_doubles(quantile)?;
-                line(out, name, "", metric, Some(("quantile", &float(rank))), &float(value));
+                line(out, name, "", metric, Some(("quantile", &float(rank))), &float(value))?;
             }
             _ => {}
         }
     }
-    line(out, name, "_sum", metric, None, &float(sum));
-    line(out, name, "_count", metric, None, &count.to_string());
+    line(out, name, "_sum", metric, None, &float(sum))?;
+    line(out, name, "_count", metric, None, &count.to_string())?;
     Ok(())
 }
 
@@ -216,7 +221,10 @@ fn line(
     metric: &Metric<'_>,
     extra: Option<(&str, &str)>,
     value: &str,
-) -> usize {
+) -> Result<usize, Fault> {
+    if out.text.len() + out.carried_bytes > MAX_PLAIN {
+        return Err(BodyError::TooLarge);
+    }
     let out = &mut out.text;
     let legacy = is_legacy_metric_name(name);
     let mut labels = String::new();
@@ -244,7 +252,7 @@ fn line(
         let _written = write!(out, " {}", ms.cast_signed());
     }
     out.push('\n');
-    at
+    Ok(at)
 }
 
 /// The shortest text that is this number.

@@ -1,7 +1,7 @@
 //! A group as the Pushgateway's `GET /api/v1/metrics` has it (its `api/v1/api.go`): values are
 //! text, types in capitals, buckets and quantiles maps of a metric.
 use k2p_core::model::MetricType;
-use k2p_core::native::Native;
+use k2p_core::native::{Native, go};
 use k2p_logs::rfc3339;
 use k2p_push::group::Group;
 use k2p_push::{PushedFamily, PushedSample};
@@ -94,16 +94,8 @@ fn add(values: &mut Map<String, Value>, family: &PushedFamily, sample: &PushedSa
     // Last: instead of classic buckets, if there are any.
     if let Some(native) = sample.exemplar.and_then(Native::parse).filter(Native::has_spans) {
         let buckets = native.buckets().into_iter();
-        let buckets = buckets.map(|b| json!([b.boundaries, number(b.lower), number(b.upper), b.count]));
+        let buckets = buckets.map(|b| json!([b.boundaries, go(b.lower), go(b.upper), b.count]));
         values.insert("buckets".to_owned(), buckets.collect());
-    }
-}
-
-/// As Go prints it.
-fn number(number: f64) -> String {
-    match number == 0.0 || (1e-4..1e21).contains(&number.abs()) {
-        true => number.to_string(),
-        false => format!("{number:e}"),
     }
 }
 
