@@ -15,12 +15,14 @@ use super::ffi::{self, PartitionQueue};
 use super::handover::Handover;
 use super::owner::{Owned, Owner};
 use super::side::Start;
-use super::worker::Begins;
+use super::worker::{Begins, WorkerHandle};
 use crate::live::NewPartition;
 
 /// How long the markers may take to be read: past it every partition is treated as
 /// held by a stranger, which is safe and slow.
 const READ_MARKERS: Duration = Duration::from_secs(5);
+/// How long the workers of an assignment before may take to end.
+const RETIRE: Duration = Duration::from_millis(500);
 /// How long a release waits for its answer (rule 5).
 const RELEASE: Duration = Duration::from_secs(2);
 
@@ -34,7 +36,9 @@ pub(super) fn assign(owner: &mut Owner, consumer: &Arc<GroupConsumer>, list: &To
         owner.fatal = Some("a commit outlived the assignment that it was sent under");
         return;
     }
-    owner.left_behind = None;
+    if outstanding != owner.left_behind {
+        owner.left_behind = None;
+    }
     let tps = partitions(list);
     let mut assignments = Vec::with_capacity(tps.len());
     let mut offsets = TopicPartitionList::with_capacity(tps.len());
@@ -54,12 +58,16 @@ pub(super) fn assign(owner: &mut Owner, consumer: &Arc<GroupConsumer>, list: &To
             .collect();
         let (replayed, by_marker): (Vec<_>, Vec<_>) =
             markers.iter().cloned().partition(|(tp, _)| owner.workers.is_replayed(&tp.topic));
-        let mut starts = owner.side.start_offsets(&by_marker);
+        // Read once: a topic that is made again meanwhile is told by its id later.
+        let ids = owner.side.topic_ids();
+        let mut starts = owner.side.start_offsets(&by_marker, &ids);
         starts.extend(replayed.into_iter().map(|(tp, _)| (tp, Start::Later)));
         let mut formers: BTreeMap<Arc<str>, Arc<[i32]>> = BTreeMap::new();
+        retire(owner, &tps);
         for (tp, found) in markers {
             let start = starts.get(&tp).copied().unwrap_or(Start::Beginning);
-            let (partitions, topic_id) = (owner.side.partition_count(&tp.topic), owner.side.topic_id(&tp.topic));
+            let (partitions, topic_id) =
+                (owner.side.partition_count(&tp.topic), ids.get(&tp.topic).cloned().unwrap_or_default());
             let former = formers.entry(tp.topic.clone()).or_insert_with(|| {
                 let known = all.iter().filter_map(|(tp, found)| Some((tp, found.as_ref()?)));
                 former_counts(&tp.topic, &topic_id, partitions, known)
@@ -105,12 +113,25 @@ fn read_markers(consumer: &GroupConsumer, known: &TopicPartitionList, tps: &[Tp]
     }
 }
 
+/// What was lost before and is still shown ends now. Its workers are waited for, before anything
+/// is fetched for the new assignment: they share its queue, and what one of them took would be
+/// missing to its successor. One that stands still elsewhere looks whether it is to end before it
+/// takes anything, and its successor waits for it.
+fn retire(owner: &mut Owner, tps: &[Tp]) {
+    let begun = Instant::now();
+    for tp in tps {
+        owner.let_go(tp);
+    }
+    let ended = |tp: &Tp| owner.retired.get(tp).is_none_or(WorkerHandle::is_finished);
+    while !tps.iter().all(ended) && begun.elapsed() < RETIRE {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// Takes one partition: an invisible entry, a queue of its own, a worker on it.
 fn take(owner: &mut Owner, consumer: &Arc<GroupConsumer>, assignment: Assignment, now: MonoMs) -> Option<Assignment> {
     let Assignment { tp, found, start: first, partitions, former, topic_id } = &assignment;
     let queue = PartitionQueue::split(consumer.clone(), tp)?;
-    // Lost before, and still shown: that ends now.
-    owner.let_go(tp);
     let predecessor = owner.retired.remove(tp);
     let lease = Arc::new(AtomicI64::new(MonoMs::MIN));
     let live = owner.live.insert(NewPartition {

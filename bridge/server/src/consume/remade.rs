@@ -61,8 +61,16 @@ fn read_anew(owner: &mut Owner, consumer: &Arc<GroupConsumer>, tp: &Tp) {
     let mut list = TopicPartitionList::with_capacity(1);
     // A symbol is always valid.
     let _ = list.add_partition_offset(&tp.topic, tp.partition, Offset::Beginning);
-    if let Err(error) = consumer.seek_partitions(list, SEEK) {
-        tracing::error!(%error, topic = %tp.topic, partition = tp.partition, "the partition cannot be read from its beginning: what the client skips is missing");
+    match consumer.seek_partitions(list, SEEK) {
+        Err(error) => {
+            tracing::error!(%error, topic = %tp.topic, partition = tp.partition, "the partition cannot be read from its beginning: what the client skips is missing");
+        }
+        // Refused, while a commit keeps the partition from being fetched: it would be fetched
+        // from where the topic before had ended.
+        Ok(found) if found.elements().iter().any(|elem| elem.error().is_err()) => {
+            owner.fatal = Some("a topic was made again, and its partition cannot be read from the beginning");
+        }
+        Ok(_) => {}
     }
     // The name held no NUL when the queue was split for the first time.
     let Some(queue) = PartitionQueue::split(consumer.clone(), tp) else { return };

@@ -2,7 +2,7 @@
 //! the ends and start offsets of partitions (on the consuming client they wait behind
 //! a long-poll fetch), and a client of the same group that never subscribes for the
 //! markers of all partitions (kafka.md).
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -158,6 +158,11 @@ impl Side {
         id(&self.topics, topic)
     }
 
+    /// The ids of all topics, as last seen.
+    pub(super) fn topic_ids(&self) -> BTreeMap<Arc<str>, Arc<str>> {
+        lock(&self.topics).iter().map(|(topic, known)| (topic.clone(), known.id.clone())).collect()
+    }
+
     /// How many partitions a topic has, as last seen. 0: unknown.
     pub(super) fn partition_count(&self, topic: &Arc<str>) -> i32 {
         lock(&self.topics).get(topic).map_or(0, |known| known.partitions)
@@ -170,12 +175,16 @@ impl Side {
 
     /// Rule 7: at the marker's low-water offset; without one of this very topic, at what
     /// is `rewind` old.
-    pub(super) fn start_offsets(&self, markers: &[(Tp, Found)]) -> BTreeMap<Tp, Start> {
+    pub(super) fn start_offsets(
+        &self,
+        markers: &[(Tp, Found)],
+        ids: &BTreeMap<Arc<str>, Arc<str>>,
+    ) -> BTreeMap<Tp, Start> {
         let mut starts = BTreeMap::new();
         let mut by_time = TopicPartitionList::new();
         let from = unix_ms() - i64::try_from(self.rewind.as_millis()).unwrap_or(i64::MAX);
         for (tp, found) in markers {
-            let now = self.topic_id(&tp.topic);
+            let now = ids.get(&tp.topic).cloned().unwrap_or_default();
             let same = |then: &Arc<str>| then.is_empty() || now.is_empty() || *then == now;
             match found.marker().filter(|m| m.low_water >= 0 && same(&m.topic_id)) {
                 Some(marker) => {
@@ -233,7 +242,7 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
         .expect("the system refuses a thread at start: nothing can run")
 }
 
-/// Answers end requests, all that are waiting in one call.
+/// Answers end requests, all that are waiting of one topic and leader in one call.
 fn read_ends(
     client: &Client,
     known: &Topics,
@@ -241,25 +250,58 @@ fn read_ends(
     answers: &Sender<SideAnswer>,
     shutdown: &Shutdown,
 ) {
+    let mut unanswered: BTreeSet<Tp> = BTreeSet::new();
     while !shutdown.is_triggered() {
         let Ok(first) = wanted.recv_timeout(Duration::from_millis(100)) else { continue };
         let (batch, numbers): (Vec<Tp>, Vec<u64>) = std::iter::once(first).chain(wanted.try_iter()).unzip();
-        let mut failed = false;
-        let ends = ends(client, &batch);
-        // The ids last: an id that is still the same then says whose the ends are.
-        let mut topics: Vec<Arc<str>> = batch.into_iter().map(|tp| tp.topic).collect();
-        topics.dedup();
-        let told = refresh(client, &topics, known);
-        for ((tp, end), asked) in ends.into_iter().zip(numbers) {
-            let (end, topic_id) = (end.filter(|_| told), id(known, &tp.topic));
-            failed |= end.is_none();
-            if answers.send(SideAnswer::End { tp, asked, end, topic_id }).is_err() {
-                return;
+        let asked: BTreeMap<Tp, u64> = batch.into_iter().zip(numbers).collect();
+        let mut groups = by_leader(client, asked.keys());
+        // Those that failed last time come last: their timeout delays nobody.
+        groups.sort_by_key(|group| group.iter().any(|tp| unanswered.contains(tp)));
+        for group in groups {
+            unanswered.retain(|tp| !group.contains(tp));
+            let ends = ends(client, &group);
+            // The id last: one that is still the same then says whose the ends are.
+            let told = group.first().is_some_and(|tp| refresh(client, std::slice::from_ref(&tp.topic), known));
+            for (tp, end) in ends {
+                let (end, topic_id) = (end.filter(|_| told), id(known, &tp.topic));
+                if end.is_none() {
+                    unanswered.insert(tp.clone());
+                }
+                let asked = asked.get(&tp).copied().unwrap_or_default();
+                if answers.send(SideAnswer::End { tp, asked, end, topic_id }).is_err() {
+                    return;
+                }
             }
         }
+        let failed = asked.keys().any(|tp| unanswered.contains(tp));
         // Asked again at once by the owner: not in a spin while Kafka is away.
         if failed && shutdown.wait_timeout(Duration::from_millis(200)) {
             return;
+        }
+    }
+}
+
+/// By topic and leader: librdkafka gives no answer of any if one leader cannot be reached, or one
+/// topic must not be read (`rd_kafka_offsets_for_times`), and then all of them would wait.
+fn by_leader<'a>(client: &Client, tps: impl Iterator<Item = &'a Tp>) -> Vec<Vec<Tp>> {
+    let mut leaders: BTreeMap<Arc<str>, BTreeMap<i32, i32>> = BTreeMap::new();
+    let mut groups: BTreeMap<(Arc<str>, i32), Vec<Tp>> = BTreeMap::new();
+    for tp in tps {
+        let of_topic = leaders.entry(tp.topic.clone()).or_insert_with(|| leaders_of(client, &tp.topic));
+        let leader = of_topic.get(&tp.partition).copied().unwrap_or(-1);
+        groups.entry((tp.topic.clone(), leader)).or_default().push(tp.clone());
+    }
+    groups.into_values().collect()
+}
+
+/// The leader of each partition; empty if nobody answers.
+fn leaders_of(client: &Client, topic: &str) -> BTreeMap<i32, i32> {
+    match client.fetch_metadata(Some(topic), TIMEOUT) {
+        Ok(found) => found.topics().iter().flat_map(|t| t.partitions()).map(|p| (p.id(), p.leader())).collect(),
+        Err(error) => {
+            tracing::debug!(%error, topic, "the leaders of a topic could not be read");
+            BTreeMap::new()
         }
     }
 }

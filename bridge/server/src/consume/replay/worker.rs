@@ -22,7 +22,7 @@ use crate::consume::ffi::{PartitionQueue, Polled, Record};
 use crate::consume::worker::Shared;
 use crate::live::{BlockReason, Blocked, LivePartition, Refusal};
 
-/// The stop flag is looked at this often at least.
+/// While it waits for something that wakes nobody: the client's first answer, a snapshot.
 const IDLE: Duration = Duration::from_millis(50);
 /// How long the client may take to read from the end, before that is said.
 const SETTLES: MonoMs = 5000;
@@ -83,6 +83,10 @@ impl Replay {
                 // One before: it tells whether this is the log that the snapshot is of.
                 let checked = begun.snapshot.as_ref().is_some_and(|(_, time)| time.is_some());
                 let from = if checked && begun.next > begun.start { begun.next - 1 } else { begun.next };
+                // The partition may be a successor's by now, which must not be moved under it.
+                if self.stopped() {
+                    return Err(blocked(BlockReason::State, "told to end".to_owned()));
+                }
                 self.seek(queue, from).map_err(|why| blocked(BlockReason::State, why))?;
                 Ok(begun)
             });
@@ -221,13 +225,17 @@ impl<'a> Serving<'a> {
         Ended::Stopped
     }
 
-    /// What is applied is shown soon, also if nothing follows.
+    /// What is applied is shown soon, also if nothing follows. Else it sleeps until the clock
+    /// is asked again, or until it is woken (`WorkerHandle`).
     fn patience(&self) -> Duration {
-        if !self.dirty {
+        if self.on.shared.snapshot_wanted.load(Ordering::SeqCst) {
             return IDLE;
         }
-        let left = (self.published + self.state.publish_every() - mono_ms()).clamp(0, 50);
-        Duration::from_millis(left.unsigned_abs())
+        let due = match self.dirty {
+            true => self.published + self.state.publish_every(),
+            false => self.judged + JUDGE_EVERY,
+        };
+        Duration::from_millis((due - mono_ms()).clamp(1, JUDGE_EVERY).unsigned_abs())
     }
 
     fn record(&mut self, record: &Record) -> Option<Ended> {
