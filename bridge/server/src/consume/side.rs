@@ -16,6 +16,7 @@ use k2p_runtime::shutdown::Shutdown;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 
 use super::ffi;
@@ -298,7 +299,7 @@ fn by_leader<'a>(client: &Client, tps: impl Iterator<Item = &'a Tp>) -> Vec<Vec<
 /// The leader of each partition; empty if nobody answers.
 fn leaders_of(client: &Client, topic: &str) -> BTreeMap<i32, i32> {
     match client.fetch_metadata(Some(topic), TIMEOUT) {
-        Ok(found) => found.topics().iter().flat_map(|t| t.partitions()).map(|p| (p.id(), p.leader())).collect(),
+        Ok(found) => found.topics().iter().flat_map(MetadataTopic::partitions).map(|p| (p.id(), p.leader())).collect(),
         Err(error) => {
             tracing::debug!(%error, topic, "the leaders of a topic could not be read");
             BTreeMap::new()
