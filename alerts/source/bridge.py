@@ -1,7 +1,7 @@
 """Alerts on the bridges themselves."""
 from dataclasses import replace
 
-from model import Alert, Case, Check, Firing, gap
+from model import Alert, Case, Check, Firing, gap, jumps
 from recording import BURNS
 from story import A, B, Counter, Gauge, cases, scene
 
@@ -469,7 +469,7 @@ burn_tests(FRESH, late, TOPIC_LABELS, lambda rate: rate / 100 * 1.2)
 def jumped(old, new, start=1_000_000):
     """A counter of 121 samples that grows 20 samples before its end, and 2 before: in the long
     window of 60, and in the short one of 5, too. Far from zero, which rates do not look beyond."""
-    return f"{start}+0x99 {start + old}+0x17 {start + old + new}+0x2"
+    return jumps(120, (20, old), (2, new), start=start)
 
 
 # Of so many dumps on time and late, 1 - the rate of one window is the same binary number as the

@@ -117,6 +117,16 @@ def grow(start, step, n):
     return f"{num(start)}{sign}{num(abs(step))}x{n - 1}" if n > 1 else num(start)
 
 
+def jumps(n, *steps_up, start):
+    """`n` samples and one, from `start` on; for each (before, by): it grows by `by`, `before`
+    samples before the last."""
+    found, value, at = [], start, 0
+    for before, by in sorted(steps_up, reverse=True):
+        found.append(hold(value, n - before - at))
+        value, at = value + by, n - before
+    return " ".join([*found, hold(value, n + 1 - at)])
+
+
 def gap(n):
     """`n` scrapes that are missing."""
     return " ".join("_" for _ in range(n))

@@ -2,7 +2,7 @@
 window and matcher from another one."""
 from dataclasses import dataclass
 
-from model import gap, grow, hold
+from model import gap, grow, hold, jumps
 from recording import BURN_WINDOWS, PIPELINES, WINDOWS
 
 # Minutes between two samples, and between two evaluations: of windows of minutes, of others
@@ -103,15 +103,10 @@ def intervals():
                 series, 7 * 1440, {P: 151_200}, LONG)
 
 
-def jumps(minutes, *steps_up, start=1000):
-    """A counter that grows by `by` `before` minutes before the end, for each of (before, by);
-    it begins far from zero, which rate() would not look beyond."""
+def two_windows(minutes, *steps_up, start=1000):
+    """`jumps` in minutes, two windows long; from far from zero, which rate() would not look beyond."""
     step = step_of(minutes)
-    n, value, values = 2 * minutes // step, start, []
-    for at in range(n + 1):
-        value += sum(by for before, by in steps_up if before // step == n - at)
-        values.append(str(value))
-    return " ".join(values)
+    return jumps(2 * minutes // step, *((before // step, by) for before, by in steps_up), start=start)
 
 
 def windows():
@@ -122,17 +117,17 @@ def windows():
         bad, good, before = (2 * minutes // 3, 3), (minutes // 3, 1), (3 * minutes // 2, 2)
         run = lambda status: f'pipeline_runs_total{{pipeline_id="p",status="{status}",trigger_type="schedule"}}'
         # Two runs in a second, in its first half; one that began from zero is not extrapolated.
-        series = {run("SUCCEEDED"): jumps(minutes, (2 * minutes // 3, 120 * minutes), start=0)}
+        series = {run("SUCCEEDED"): two_windows(minutes, (2 * minutes // 3, 120 * minutes), start=0)}
         yield Given(f"pipeline:pipeline_runs:rate{window}", "all in the older half of a window", series, 2 * minutes, {P: 2}, step_of(minutes))
-        series = {run("SUCCEEDED"): jumps(minutes, good, before), run("FAILED"): jumps(minutes, bad)}
+        series = {run("SUCCEEDED"): two_windows(minutes, good, before), run("FAILED"): two_windows(minutes, bad)}
         yield Given(f"pipeline:pipeline_run_failures:ratio_rate{window}", "three of four", series, 2 * minutes, {P: 0.75}, step_of(minutes))
         of = lambda metric, le, bridge: f'kafka2prom_exposure_age_seconds_{metric}{{topic="t",instance="{bridge}"{le}}}'
         series = {
-            of("bucket", ',le="30"', "a"): jumps(minutes, good, before),
-            of("bucket", ',le="60"', "a"): jumps(minutes, good, bad, before),
-            of("count", "", "a"): jumps(minutes, good, bad, before),
-            of("bucket", ',le="30"', "b"): jumps(minutes),
-            of("count", "", "b"): jumps(minutes),
+            of("bucket", ',le="30"', "a"): two_windows(minutes, good, before),
+            of("bucket", ',le="60"', "a"): two_windows(minutes, good, bad, before),
+            of("count", "", "a"): two_windows(minutes, good, bad, before),
+            of("bucket", ',le="30"', "b"): two_windows(minutes),
+            of("count", "", "b"): two_windows(minutes),
         }
         yield Given(f"topic:kafka2prom_late_dumps:ratio_rate{window}", "three of four", series, 2 * minutes, {'{topic="t"}': 0.75}, step_of(minutes))
 
